@@ -1,0 +1,1 @@
+"""The one command line: mounts the commands of the three packages; nothing else."""
