@@ -1,0 +1,1 @@
+"""Where a heat is executed: the protocol and its implementations."""

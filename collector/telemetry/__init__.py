@@ -1,0 +1,1 @@
+"""What is read while a run is under way: the protocol and its implementations."""
