@@ -50,6 +50,7 @@ class RunRow:
     trial_id: str = column("content hash of what was planned")
     heat_id: str = column("content hash of the planned heat; empty for an unavailable runner")
     heat_attempt: int = column("1 for the first time this heat was run", "1")
+    heat_size: int = column("runs planned in the heat; an attempt with fewer rows was interrupted", "1")
     position: int = column("place inside the heat, from 1", "1")
     control: bool = column("second run of the baseline: the A/A control, never ranked")
     attempt: int = column("1 for the first run of this trial", "1")
