@@ -1,0 +1,1 @@
+"""Read the store, compute findings, render the site."""

@@ -1,0 +1,1 @@
+"""Run the benchmark matrix and append normalised records."""

@@ -1,0 +1,1 @@
+"""Keep records: Parquet files and the views over them."""

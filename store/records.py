@@ -1,7 +1,7 @@
 """The row types of the store: one frozen dataclass per table, one documented field per column.
 
 Units are SI and stand in the name (`_s`, `_bytes`, `_ratio`); times of day are UTC.
-`doc` and `unit` of each field are the documentation that `deadheat schema` prints, so there is no second list.
+The `doc` and `unit` of each field are what `deadheat schema` prints, so there is no second list.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class RunRow:
     language_version: str = column("version of the language, empty if unknown")
     gate_passed: bool | None = column("whether the entry passed the gate on this workload; none: not gated")
     contaminated: bool = column("whether the machine was disturbed during the run")
-    flushes_subnormals: bool | None = column("whether the runtime flushed subnormal numbers; none: not reported")
+    flushes_subnormals: bool | None = column("whether subnormals were flushed; none: not reported")
     parameters: int | None = column("trainable parameters that the runner counted", "1")
-    train_clock_s: float | None = column("sum of the training intervals, synchronised, without evaluation", "s")
+    train_clock_s: float | None = column("sum of the synchronised training intervals", "s")
     e2e_clock_s: float | None = column("spawn until run_stop, everything included", "s")
     time_to_first_step_s: float | None = column("spawn until the end of the first training step", "s")
     cpu_s: float | None = column("CPU seconds of the process tree over the whole run", "s")
@@ -111,7 +111,7 @@ class PhaseRow:
     index: int = column("0 for the first phase of that name", "1")
     start_s: float = column("start, seconds after spawn", "s")
     duration_s: float = column("duration", "s")
-    cpu_s: float | None = column("CPU seconds of the process tree in this phase, from readings; none: too short", "s")
+    cpu_s: float | None = column("CPU seconds of the process tree, from readings; none: too short", "s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
