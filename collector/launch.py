@@ -1,0 +1,233 @@
+"""One run: start the runner, watch it, end it in time, and say how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from collector.events import EventError, read_events
+from collector.telemetry.process import ProcessTreeSource
+from collector.telemetry.sampler import Sampler
+
+POLL_S = 0.005  # how exactly the arrival of an event is known
+PR_SET_PDEATHSIG = 1
+OUT_OF_MEMORY = re.compile(
+    r"MemoryError|OutOfMemory|out of memory|[Cc]annot allocate memory|eheap_alloc|RESOURCE_EXHAUSTED|bad_alloc"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What is started: `<command> <trial.json> <events.jsonl>` in `folder`."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    cores: Sequence[int]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended, and what the collector itself saw of it. Kept as launch.json among the raw files."""
+
+    status: str
+    message: str
+    exit_code: int | None
+    started_at: str  # UTC, ISO 8601
+    spawned_unix_ns: int
+    spawned_ns: int  # CLOCK_MONOTONIC of the collector
+    ended_ns: int
+    cpu_s: float  # the kernel's own account of the process and the children it waited for
+    arrivals_ns: tuple[int, ...]  # when each line of events.jsonl was seen
+
+
+def launch_run(launch: Launch) -> Ending:
+    """Run one process to its end and classify it; every failure is an ending, never an exception.
+
+    Ctrl-C ends the runner too and gives the ending `interrupted`.
+    """
+    folder = launch.folder
+    ooms_before = _read_oom_kills()
+    with (folder / "log.txt").open("wb") as log:
+        started_at = datetime.now(UTC).isoformat()
+        spawned_unix_ns, spawned_ns = time.time_ns(), time.monotonic_ns()
+        try:
+            process = _spawn(launch, log)
+        except OSError as reason:
+            return _never_started(reason, started_at, spawned_unix_ns, spawned_ns)
+        with Sampler(ProcessTreeSource(process.pid), folder / "telemetry.jsonl"):
+            watch = _watch(process, folder / "events.jsonl", spawned_ns + round(launch.timeout_s * 1e9))
+    oom_killed = _read_oom_kills() > ooms_before
+    status, message = _classify(watch, folder, launch.timeout_s, oom_killed=oom_killed)
+    ending = Ending(
+        status=status,
+        message=message,
+        exit_code=watch.exit_code,
+        started_at=started_at,
+        spawned_unix_ns=spawned_unix_ns,
+        spawned_ns=spawned_ns,
+        ended_ns=watch.ended_ns,
+        cpu_s=watch.cpu_s,
+        arrivals_ns=tuple(watch.arrivals_ns),
+    )
+    (folder / "launch.json").write_text(json.dumps(asdict(ending), indent=1), encoding="utf-8")
+    return ending
+
+
+def read_ending(folder: Path) -> Ending:
+    """Return the ending kept in `folder`."""
+    content = json.loads((folder / "launch.json").read_text(encoding="utf-8"))
+    return Ending(**{**content, "arrivals_ns": tuple(content["arrivals_ns"])})
+
+
+@dataclass(slots=True)
+class _Watch:
+    arrivals_ns: list[int]
+    exit_code: int = 0
+    ended_ns: int = 0
+    cpu_s: float = 0.0
+    ended_by: str = ""  # "", timed_out or interrupted
+
+
+def _spawn(launch: Launch, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        # A runner must not outlive a collector that is killed: it would disturb the next one.
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.sched_setaffinity(0, launch.cores)
+
+    return subprocess.Popen(
+        [*launch.command, str(launch.folder / "trial.json"), str(launch.folder / "events.jsonl")],
+        env=dict(launch.environment),
+        cwd=launch.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=prepare,
+    )
+
+
+def _watch(process: subprocess.Popen[bytes], events: Path, deadline_ns: int) -> _Watch:
+    watch = _Watch(arrivals_ns=[])
+    tail = _Tail(events)
+    try:
+        while not _reap(process, watch):
+            tail.note_lines(watch.arrivals_ns)
+            if time.monotonic_ns() > deadline_ns:
+                watch.ended_by = "timed_out"
+                _kill_and_reap(process, watch)
+                break
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        watch.ended_by = "interrupted"
+        _kill_and_reap(process, watch)
+    tail.note_lines(watch.arrivals_ns)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # children that the runner left behind
+    return watch
+
+
+def _reap(process: subprocess.Popen[bytes], watch: _Watch, options: int = os.WNOHANG) -> bool:
+    """Whether the process has ended; `wait4` alone tells the kernel's account of its CPU time."""
+    pid, status, usage = os.wait4(process.pid, options)
+    if pid == 0:
+        return False
+    watch.ended_ns = time.monotonic_ns()
+    watch.exit_code = process.returncode = os.waitstatus_to_exitcode(status)
+    watch.cpu_s = usage.ru_utime + usage.ru_stime
+    return True
+
+
+def _kill_and_reap(process: subprocess.Popen[bytes], watch: _Watch) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode is None:
+        _reap(process, watch, options=0)
+
+
+class _Tail:
+    """Notes when each whole line of a growing file was first seen."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+
+    def note_lines(self, arrivals_ns: list[int]) -> None:
+        try:
+            if self._path.stat().st_size == self._position:
+                return
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                lines = file.read().count(b"\n")
+                self._position = file.tell()
+        except FileNotFoundError:
+            return
+        arrivals_ns.extend([time.monotonic_ns()] * lines)
+
+
+def _classify(watch: _Watch, folder: Path, timeout_s: float, *, oom_killed: bool) -> tuple[str, str]:
+    if watch.ended_by == "timed_out":
+        return "timed_out", f"still running after {timeout_s:g} s; raise timeout_s in the suite or shorten the work"
+    if watch.ended_by == "interrupted":
+        return "interrupted", "ended by the user; the same command runs its heat again"
+    if watch.exit_code != 0:
+        return _classify_failure(watch.exit_code, _read_log_end(folder / "log.txt"), oom_killed=oom_killed)
+    try:
+        last = read_events(folder / "events.jsonl")[-1]
+    except EventError as reason:
+        return "bad_events", str(reason)
+    if last.kind in ("diverged", "unsupported"):
+        return last.kind, last.message
+    return "completed", ""
+
+
+def _classify_failure(exit_code: int, log_end: str, *, oom_killed: bool) -> tuple[str, str]:
+    said = log_end.splitlines()[-1] if log_end else "log.txt is empty"
+    if OUT_OF_MEMORY.search(log_end) or (exit_code == -signal.SIGKILL and oom_killed):
+        return "out_of_memory", f"exit code {exit_code}: {said}"
+    if exit_code < 0:
+        return "crashed", f"killed by {signal.Signals(-exit_code).name}: {said}"
+    return "crashed", f"exit code {exit_code}: {said}"
+
+
+def _never_started(reason: OSError, started_at: str, spawned_unix_ns: int, spawned_ns: int) -> Ending:
+    return Ending(
+        status="crashed",
+        message=f"could not be started: {reason}",
+        exit_code=None,
+        started_at=started_at,
+        spawned_unix_ns=spawned_unix_ns,
+        spawned_ns=spawned_ns,
+        ended_ns=time.monotonic_ns(),
+        cpu_s=0.0,
+        arrivals_ns=(),
+    )
+
+
+def _read_log_end(path: Path, size: int = 4096) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode("utf-8", errors="replace").strip()
+
+
+def _read_oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory; 0 where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -1,0 +1,185 @@
+"""Who trains: what a runner.toml declares, and what the runner says about itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
+from collector.toolchain import find_toolchain
+
+RUNNERS = Path(__file__).parent / "runners"
+DESCRIBE_TIMEOUT_S = 120.0
+
+
+class RunnerError(DefinitionError):
+    """A runner that does not exist or whose file is wrong."""
+
+
+class RunnerUnavailableError(RunnerError):
+    """A runner whose toolchain is missing or does not start here."""
+
+
+class Variant(Definition):
+    """One way to run a runner."""
+
+    family: str
+    default: bool = False
+    description: str = ""
+
+
+class Runner(Definition):
+    """One implementation that can train workloads; the folder's name is its name."""
+
+    name: str
+    language: str
+    framework: str
+    runner_class: Annotated[Literal["framework", "baseline", "test"], Field(alias="class")]
+    command: Annotated[list[str], Field(min_length=1)]
+    install: str
+    workloads: Annotated[list[str], Field(min_length=1)]
+    devices: Annotated[list[Literal["cpu", "cuda"]], Field(min_length=1)]
+    dtypes: Annotated[list[Literal["fp32"]], Field(min_length=1)]
+    variants: Annotated[dict[str, Variant], Field(min_length=1)]
+    environment: dict[str, str] = {}
+    exceptions: list[Literal["float64_only"]] = []
+
+    @model_validator(mode="after")
+    def _one_default_variant(self) -> Self:
+        if sum(variant.default for variant in self.variants.values()) != 1:
+            raise ValueError("exactly one variant must have default = true: the headline, named in advance")
+        return self
+
+    @property
+    def default_variant(self) -> str:
+        """The variant that a bare runner name means."""
+        return next(name for name, variant in self.variants.items() if variant.default)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One competitor: a runner with one of its variants."""
+
+    runner: str
+    variant: str
+
+    def __str__(self) -> str:
+        return f"{self.runner}:{self.variant}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What `--describe` printed: versions of language, framework and whatever else matters."""
+
+    versions: Mapping[str, str]
+    devices: tuple[str, ...]
+
+    @property
+    def language_version(self) -> str:
+        """Version of the language, empty if not told."""
+        return self.versions.get("language_version", "")
+
+    @property
+    def framework_version(self) -> str:
+        """Version of the framework, empty if not told."""
+        return self.versions.get("framework_version", "")
+
+
+def known_runners(folder: Path = RUNNERS) -> list[str]:
+    """Return the names of the runners in `folder`, sorted; the fake one is for tests and not listed."""
+    return sorted(path.parent.name for path in folder.glob("[!_]*/runner.toml"))
+
+
+def read_runner(name: str, folder: Path = RUNNERS) -> Runner:
+    """Return the runner called `name`."""
+    path = folder / name / "runner.toml"
+    if not path.exists():
+        advice = f"Add collector/runners/{name}/runner.toml or correct the name."
+        raise RunnerError(unknown_name("runner", name, known_runners(folder), advice))
+    runner = read_definition(path, Runner, RunnerError)
+    if runner.name != name:
+        raise RunnerError(f"{path}: name: got {runner.name!r}; expected the folder's own name {name!r}. Rename one.")
+    return runner
+
+
+def read_entry(text: str, folder: Path = RUNNERS) -> Entry:
+    """Return the entry named by `runner` or `runner:variant`."""
+    name, _, variant = text.partition(":")
+    runner = read_runner(name, folder)
+    if variant and variant not in runner.variants:
+        advice = f"Add [variants.{variant}] to collector/runners/{name}/runner.toml or correct the name."
+        raise RunnerError(unknown_name(f"variant of {name}", variant, runner.variants, advice))
+    return Entry(name, variant or runner.default_variant)
+
+
+def resolve_command(runner: Runner, *, threads: int, folder: Path = RUNNERS) -> list[str]:
+    """Return the runner's command with every placeholder replaced; raise where its toolchain is missing."""
+    places = {"{folder}": str(folder / runner.name), "{threads}": str(threads), "{python}": sys.executable}
+    for language in ("julia", "elixir"):
+        if any(f"{{{language}}}" in part for part in runner.command):
+            places[f"{{{language}}}"] = _toolchain(runner, language)
+    return [_replace(part, places) for part in runner.command]
+
+
+def runner_environment(runner: Runner, *, threads: int) -> dict[str, str]:
+    """Return the environment of the runner's process: ours, with what runner.toml sets."""
+    own = {key: _replace(value, {"{threads}": str(threads)}) for key, value in runner.environment.items()}
+    return {**os.environ, **own}
+
+
+def probe_description(runner: Runner, folder: Path = RUNNERS) -> Description:
+    """Return what `--describe` prints; raise `RunnerUnavailableError` with the reason and the remedy."""
+    command = [*resolve_command(runner, threads=1, folder=folder), "--describe"]
+    environment = runner_environment(runner, threads=1)
+    try:
+        answer = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=DESCRIBE_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as reason:
+        raise _unavailable(runner, str(reason)) from None
+    if answer.returncode != 0:
+        last = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
+        raise _unavailable(runner, last)
+    return _decode_description(runner, answer.stdout)
+
+
+def read_fingerprint(runner: Runner, folder: Path = RUNNERS) -> str:
+    """Return a hash of everything in the runner's folder and in what its language shares."""
+    language = runner.name.partition("_")[0]
+    parts = [folder / runner.name, folder / f"_{language}"]
+    files = sorted(f for part in parts for f in part.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+    return content_hash(*(item for f in files for item in (str(f.relative_to(folder)), f.read_bytes())))
+
+
+def _decode_description(runner: Runner, text: str) -> Description:
+    try:
+        content = json.loads(text)
+        devices = tuple(str(device) for device in content.pop("devices"))
+        return Description(versions={str(k): str(v) for k, v in content.items()}, devices=devices)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise _unavailable(runner, f"--describe printed {text[:200]!r}, not one JSON object with 'devices'") from None
+
+
+def _toolchain(runner: Runner, language: str) -> str:
+    found = find_toolchain(language)
+    if found is None:
+        raise _unavailable(runner, f"no {language} was found under .toolchains or on the PATH")
+    return str(found)
+
+
+def _unavailable(runner: Runner, reason: str) -> RunnerUnavailableError:
+    return RunnerUnavailableError(f"{runner.name}: {reason}. To install it: {runner.install}")
+
+
+def _replace(text: str, places: Mapping[str, str]) -> str:
+    for place, value in places.items():
+        text = text.replace(place, value)
+    return text
