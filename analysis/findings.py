@@ -68,3 +68,10 @@ class Finding:
     verdict: Verdict
     reason: str  # why not decided, insufficient or not ranked; empty otherwise
     sentence: str  # the finding in words, both directions correct
+    candidate_headline: bool = True  # the variant named in runner.toml before the campaign
+    baseline_class: str = ""
+    baseline_language: str = ""
+    baseline_framework: str = ""
+    epochs_to_target: float | None = None  # pooled, that the values are for; none: the whole timed work
+    heats_to_decide_low: int | None = None  # of an undecided finding; none: decided, or cannot be told
+    heats_to_decide_high: int | None = None  # none beside a low: more than statistics.MOST_HEATS
