@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -21,7 +20,9 @@ from collector.telemetry.process import ProcessTreeSource
 from collector.telemetry.sampler import Sampler
 
 POLL_S = 0.005  # how exactly the arrival of an event is known
-PR_SET_PDEATHSIG = 1
+# Each of these replaces itself by the next, so the runner keeps the process id. A runner must not outlive a
+# collector that is killed (it would disturb the next one), and stays on its cores from its first instruction.
+CONFINE = ("setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list")
 OUT_OF_MEMORY = re.compile(
     r"MemoryError|OutOfMemory|out of memory|[Cc]annot allocate memory|eheap_alloc|RESOURCE_EXHAUSTED|bad_alloc"
 )
@@ -102,22 +103,20 @@ class _Watch:
 
 
 def _spawn(launch: Launch, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    libc = ctypes.CDLL(None)
-
-    def prepare() -> None:
-        # A runner must not outlive a collector that is killed: it would disturb the next one.
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.sched_setaffinity(0, launch.cores)
-
     return subprocess.Popen(
-        [*launch.command, str(launch.folder / "trial.json"), str(launch.folder / "events.jsonl")],
+        [
+            *CONFINE,
+            ",".join(map(str, launch.cores)),
+            *launch.command,
+            str(launch.folder / "trial.json"),
+            str(launch.folder / "events.jsonl"),
+        ],
         env=dict(launch.environment),
         cwd=launch.folder,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=prepare,
     )
 
 

@@ -50,7 +50,7 @@ class MlpOptions(Definition):
 class Lenet5Options(Definition):
     """Options of model `lenet5`."""
 
-    dropout_rate: Literal[0.0]
+    dropout_rate: Annotated[float, Field(ge=0, le=0)] = 0.0
 
 
 class Target(Definition):

@@ -1,0 +1,266 @@
+"""Events and readings of one run become the rows of the store (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from collector.events import (
+    ChunkStop,
+    EpochStart,
+    EpochStop,
+    EvalStart,
+    EvalStop,
+    Event,
+    RunStart,
+    RunStop,
+    of_kind,
+)
+from collector.telemetry import Reading
+from store.records import EpochRow, MeasurementRow, PhaseRow, ReadingRow
+
+NS = 1e9
+MIN_CPU_PHASE_S = 0.3  # a phase shorter than three readings has no CPU figure
+# METHODS §2: a runner's clock may differ from the collector's by this much before its run is invalid.
+MAX_CLOCK_SLOPE = 1e-3
+MIN_SLOPE_SPAN_S = 10.0
+MAX_INTERVAL_DIFFERENCE_S = 0.25
+MAX_INTERVAL_DIFFERENCE_RATIO = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """A run's events on one axis: seconds after the collector spawned the process."""
+
+    events: tuple[Event, ...]
+    startup_s: float
+    ended_s: float  # when the process was gone
+
+    def at_s(self, event: Event) -> float:
+        """Return when `event` happened, in seconds after the spawn."""
+        return self.startup_s + (event.at_ns - self.events[0].at_ns) / NS
+
+
+def timeline_of(events: Sequence[Event], *, spawned_unix_ns: int, spawned_ns: int, ended_ns: int) -> Timeline:
+    """Place `events` on the collector's axis by the wall clock that run_start carries."""
+    start = events[0]
+    assert isinstance(start, RunStart)  # check_order has seen to it
+    startup_s = max(0.0, (start.unix_ns - spawned_unix_ns) / NS)
+    return Timeline(events=tuple(events), startup_s=startup_s, ended_s=(ended_ns - spawned_ns) / NS)
+
+
+def clock_fault(events: Sequence[Event], arrivals_ns: Sequence[int]) -> str:
+    """Return why the runner's clock cannot be trusted, or an empty string.
+
+    The runner's intervals since run_start are held against the collector's own record of when each line arrived.
+    """
+    count = min(len(events), len(arrivals_ns))
+    if count < 2:
+        return ""
+    told = np.array([event.at_ns - events[0].at_ns for event in events[:count]]) / NS
+    seen = (np.array(arrivals_ns[:count]) - arrivals_ns[0]) / NS
+    apart_s = np.abs(told - seen)
+    allowed_s = np.maximum(MAX_INTERVAL_DIFFERENCE_S, MAX_INTERVAL_DIFFERENCE_RATIO * seen)
+    if (apart_s > allowed_s).any():
+        worst = int((apart_s - allowed_s).argmax())
+        return (
+            f"events.jsonl line {worst + 1}: {events[worst].kind} is {told[worst]:.3f} s after run_start by the "
+            f"runner's clock and {seen[worst]:.3f} s by the collector's; expected at most {allowed_s[worst]:.2f} s "
+            "apart. Flush every line and use one monotonic clock."
+        )
+    return _slope_fault(told, seen)
+
+
+def _slope_fault(told: np.ndarray, seen: np.ndarray) -> str:
+    if seen[-1] < MIN_SLOPE_SPAN_S:
+        return ""
+    slope = float(np.polyfit(seen, told, 1)[0])
+    if abs(slope - 1) <= MAX_CLOCK_SLOPE:
+        return ""
+    return (
+        f"events.jsonl: the runner's clock runs {slope:.5f} times as fast as the collector's; "
+        f"expected 1 ± {MAX_CLOCK_SLOPE:g}. Use the runtime's monotonic clock in nanoseconds."
+    )
+
+
+def work_fault(events: Sequence[Event], *, examples: int, pairs: int, parameters: int, test_examples: int) -> str:
+    """Return how the work reported differs from the work planned, or an empty string.
+
+    `examples` is what all epoch pairs together must have trained on, `pairs` how many there must be.
+    """
+    stops = list(of_kind(events, EpochStop))
+    evaluated = [stop.examples for stop in of_kind(events, EvalStop)]
+    built = next((event.parameters for event in events if event.kind == "build_stop"), parameters)
+    for what, found, planned in (
+        ("trainable parameters", built, parameters),
+        ("epoch pairs", len(stops), pairs),
+        ("training examples", sum(stop.examples for stop in stops), examples),
+        *(("examples of an evaluation", count, test_examples) for count in evaluated),
+    ):
+        if found != planned:
+            return (
+                f"events.jsonl: {what}: got {found}; expected {planned}. The runner does other work than planned; "
+                "compare it with collector/protocol/README.md."
+            )
+    return ""
+
+
+def phase_rows(run_id: str, timeline: Timeline, readings: Sequence[Reading], spawned_ns: int) -> list[PhaseRow]:
+    """Return the phases of a run, from spawn to the end of the process; they leave no gap that was not training."""
+    cpu = _CpuCurve(readings, spawned_ns)
+    counts: dict[str, int] = {}
+    rows = []
+    for phase, start_s, stop_s in _phases(timeline):
+        index = counts[phase] = counts.get(phase, -1) + 1
+        rows.append(
+            PhaseRow(
+                run_id=run_id,
+                phase=phase,
+                index=index,
+                start_s=start_s,
+                duration_s=stop_s - start_s,
+                cpu_s=cpu.between(start_s, stop_s),
+            )
+        )
+    return rows
+
+
+def epoch_rows(run_id: str, timeline: Timeline) -> list[EpochRow]:
+    """Return one row per epoch pair that was finished, with both clocks at its end."""
+    rows: list[EpochRow] = []
+    train_clock_s = 0.0
+    for start, stop, evaluation in _epoch_pairs(timeline.events):
+        train_s = (stop.at_ns - start.at_ns) / NS
+        train_clock_s += train_s
+        eval_start, eval_stop = evaluation or (None, None)
+        rows.append(
+            EpochRow(
+                run_id=run_id,
+                epoch=stop.epoch,
+                train_s=train_s,
+                data_wait_s=stop.data_wait_s,
+                eval_s=(eval_stop.at_ns - eval_start.at_ns) / NS if eval_start and eval_stop else None,
+                train_loss=stop.train_loss,
+                test_loss=eval_stop.loss if eval_stop else None,
+                test_accuracy=eval_stop.correct / eval_stop.examples if eval_stop else None,
+                train_clock_s=train_clock_s,
+                e2e_clock_s=timeline.at_s(eval_stop or stop),
+                examples=stop.examples,
+            )
+        )
+    return rows
+
+
+def reading_rows(run_id: str, readings: Sequence[Reading], spawned_ns: int) -> list[ReadingRow]:
+    """Return the telemetry of a run on the axis of its spawn."""
+    return [
+        ReadingRow(
+            run_id=run_id,
+            at_s=(reading.at_ns - spawned_ns) / NS,
+            source=reading.source,
+            scope=reading.scope,
+            quality=reading.quality,
+            cpu_s=reading.cpu_s,
+            memory_bytes=reading.memory_bytes,
+        )
+        for reading in readings
+    ]
+
+
+def first_step_s(timeline: Timeline) -> float | None:
+    """Return the seconds from spawn to the end of the first training step."""
+    return next((timeline.at_s(event) for event in timeline.events if event.kind == "first_step_stop"), None)
+
+
+def measurement_rows(
+    run_id: str, timeline: Timeline, epochs: Sequence[EpochRow], target_accuracy: float | None
+) -> list[MeasurementRow]:
+    """Return the derived numbers of a run that people ask for most, each named in `store.metrics.METRICS`."""
+    values: dict[str, float | None] = {"time_to_first_step_s": first_step_s(timeline)}
+    trained = sum(row.examples for row in epochs)
+    if epochs:
+        train_s = epochs[-1].train_clock_s
+        values |= {"train_clock_s": train_s, "examples_per_s": trained / train_s if train_s else None}
+        values |= {"final_test_accuracy": epochs[-1].test_accuracy}
+    if epochs and epochs[-1].test_accuracy is not None:
+        values |= {"train_s_per_epoch": epochs[-1].train_clock_s / epochs[-1].epoch}
+    if (stop := next(of_kind(timeline.events, RunStop), None)) is not None:
+        values |= {"e2e_clock_s": timeline.at_s(stop)}
+    if target_accuracy is not None and (row := target_row(epochs, target_accuracy)) is not None:
+        values |= {
+            "epochs_to_target": row.epoch,
+            "time_to_target_train_s": row.train_clock_s,
+            "time_to_target_e2e_s": row.e2e_clock_s,
+        }
+    return [
+        MeasurementRow(run_id=run_id, metric=metric, value=value)
+        for metric, value in values.items()
+        if value is not None
+    ]
+
+
+def target_row(epochs: Sequence[EpochRow], target_accuracy: float) -> EpochRow | None:
+    """Return the first of two consecutive evaluations at or above the target (METHODS §4), or None."""
+    reached = [row.test_accuracy is not None and row.test_accuracy >= target_accuracy for row in epochs]
+    return next((row for row, now, then in zip(epochs, reached, reached[1:], strict=False) if now and then), None)
+
+
+class _CpuCurve:
+    """CPU seconds of the process tree over time, straight lines between readings."""
+
+    def __init__(self, readings: Sequence[Reading], spawned_ns: int) -> None:
+        known = [((r.at_ns - spawned_ns) / NS, r.cpu_s) for r in readings if r.cpu_s is not None]
+        self._at_s = np.array([at for at, _ in known])
+        self._cpu_s = np.array([cpu for _, cpu in known])
+
+    def between(self, start_s: float, stop_s: float) -> float | None:
+        """Return the CPU seconds used from `start_s` to `stop_s`; None where the readings cannot tell."""
+        covered = len(self._at_s) >= 2 and self._at_s[0] <= start_s + MIN_CPU_PHASE_S
+        if not covered or stop_s - start_s < MIN_CPU_PHASE_S:
+            return None
+        low, high = np.interp([start_s, stop_s], self._at_s, self._cpu_s)
+        return float(high - low)
+
+
+def _phases(timeline: Timeline) -> Iterator[tuple[str, float, float]]:
+    """Yield (phase, start, stop); a run that ended early has the phases it finished."""
+    previous_s = 0.0
+    for event in timeline.events:
+        at_s = timeline.at_s(event)
+        phase = _PHASE_ENDING_WITH.get(event.kind)
+        if phase is not None:
+            yield phase, previous_s, at_s
+        if event.kind not in _INSIDE_A_PHASE:
+            previous_s = at_s
+    yield "shutdown", previous_s, max(previous_s, timeline.ended_s)
+
+
+_PHASE_ENDING_WITH = {
+    "run_start": "startup",
+    "import_stop": "import",
+    "load_stop": "load",
+    "preprocess_stop": "preprocess",
+    "build_stop": "build",
+    "compile_stop": "compile",
+    "epoch_stop": "train",
+    "eval_stop": "eval",
+}
+_INSIDE_A_PHASE = ("first_step_stop", "chunk_stop")
+
+Evaluation = tuple[EvalStart, EvalStop]
+
+
+def _epoch_pairs(events: Sequence[Event]) -> Iterator[tuple[EpochStart, EpochStop, Evaluation | None]]:
+    """Yield start and stop of each finished epoch pair with the evaluation that follows it, if any."""
+    relevant = [event for event in events if not isinstance(event, ChunkStop) and event.kind != "first_step_stop"]
+    for place, event in enumerate(relevant):
+        if isinstance(event, EpochStop):
+            start = relevant[place - 1]
+            assert isinstance(start, EpochStart)  # check_order has seen to it
+            after = relevant[place + 1 : place + 3]
+            evaluation = None
+            if len(after) == 2 and isinstance(after[0], EvalStart) and isinstance(after[1], EvalStop):
+                evaluation = (after[0], after[1])
+            yield start, event, evaluation
