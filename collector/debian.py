@@ -96,6 +96,7 @@ def apt_configuration(folder: Path) -> str:
         "APT::Sandbox::User": "root",  # only matters to root: the user _apt may not reach the project's folder
         "APT::Update::Error-Mode": "any",  # else a list that could not be read is only a warning
         "Acquire::Languages": "none",
+        "Acquire::Retries": 0,  # tenacity does that
         "Acquire::http::Timeout": 20,
         "Acquire::https::Timeout": 20,
     }
@@ -125,7 +126,9 @@ def _check_tools() -> None:
 
 def _read_archives() -> list[Archive]:
     form = "$(REPO_URI)\t$(SIGNED_BY)"
-    return archives_of(_run_tool(["apt-get", "indextargets", "--format", form, "Created-By: Packages"]))
+    # Without --no-release-info apt names only archives whose lists it has read before; a fresh image has none.
+    command = ["apt-get", "indextargets", "--no-release-info", "--format", form, "Created-By: Packages"]
+    return archives_of(_run_tool(command))
 
 
 def _fetch_from(
