@@ -20,6 +20,7 @@ from collector.workload import Workload
 
 Array = NDArray[np.float64]
 
+VERSION = 1  # raise it when inputs or tolerances change
 NEAR_TIE = 1e-4  # examples whose top two logits are closer than this may be counted either way
 
 TOLERANCES = {

@@ -31,7 +31,8 @@ BATCH_SIZE = 32
 TRAIN_IMAGES, TEST_IMAGES = 640, 500
 EXAMPLES_PER_EPOCH = 9 * BATCH_SIZE + 17  # ten batches, the last one smaller
 GIVEN_GRADIENTS = 10
-CHECKPOINT_STEPS = 60
+CHECKPOINT_STEPS = 150
+IDX_UNSIGNED_BYTES = 8
 
 
 def gate_trial(entry: Entry, cell: Cell, data: DataFiles, inputs: Path, output: Path) -> TrialFile:
@@ -79,17 +80,24 @@ def write_gate_inputs(workload: Workload, data: DataFiles, inputs: Path) -> None
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Return the array in an IDX file of unsigned bytes."""
+    shape = read_idx_shape(path)
+    with path.open("rb") as file:
+        file.seek(4 + 4 * len(shape))
+        return np.frombuffer(file.read(), dtype=np.uint8).reshape(shape)
+
+
+def read_idx_shape(path: Path) -> tuple[int, ...]:
+    """Return the shape that the header of an IDX file of unsigned bytes states."""
     with path.open("rb") as file:
         zero, kind, dimensions = struct.unpack(">HBB", file.read(4))
-        if zero != 0 or kind != 8:
+        if zero != 0 or kind != IDX_UNSIGNED_BYTES:
             raise ValueError(f"{path}: starts with {zero:#06x} {kind:#04x}; expected IDX of unsigned bytes (0, 0x08).")
-        shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
-        return np.frombuffer(file.read(), dtype=np.uint8).reshape(shape)
+        return struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
     """Write `array` as an IDX file of unsigned bytes."""
-    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    header = struct.pack(">HBB", 0, IDX_UNSIGNED_BYTES, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
     path.write_bytes(header + array.tobytes())
 
 

@@ -15,11 +15,10 @@ from collector.events import (
     EvalStop,
     Event,
     RunStart,
-    RunStop,
     of_kind,
 )
 from collector.telemetry import Reading
-from store.records import EpochRow, MeasurementRow, PhaseRow, ReadingRow
+from store.records import EpochRow, MeasurementRow, PhaseRow, ReadingRow, RunRow
 
 NS = 1e9
 MIN_CPU_PHASE_S = 0.3  # a phase shorter than three readings has no CPU figure
@@ -41,6 +40,11 @@ class Timeline:
     def at_s(self, event: Event) -> float:
         """Return when `event` happened, in seconds after the spawn."""
         return self.startup_s + (event.at_ns - self.events[0].at_ns) / NS
+
+    @property
+    def first_step_s(self) -> float | None:
+        """Seconds from spawn to the end of the first training step; None where there was none."""
+        return next((self.at_s(event) for event in self.events if event.kind == "first_step_stop"), None)
 
 
 def timeline_of(events: Sequence[Event], *, spawned_unix_ns: int, spawned_ns: int, ended_ns: int) -> Timeline:
@@ -169,36 +173,42 @@ def reading_rows(run_id: str, readings: Sequence[Reading], spawned_ns: int) -> l
     ]
 
 
-def first_step_s(timeline: Timeline) -> float | None:
-    """Return the seconds from spawn to the end of the first training step."""
-    return next((timeline.at_s(event) for event in timeline.events if event.kind == "first_step_stop"), None)
-
-
-def measurement_rows(
-    run_id: str, timeline: Timeline, epochs: Sequence[EpochRow], target_accuracy: float | None
-) -> list[MeasurementRow]:
-    """Return the derived numbers of a run that people ask for most, each named in `store.metrics.METRICS`."""
-    values: dict[str, float | None] = {"time_to_first_step_s": first_step_s(timeline)}
-    trained = sum(row.examples for row in epochs)
-    if epochs:
-        train_s = epochs[-1].train_clock_s
-        values |= {"train_clock_s": train_s, "examples_per_s": trained / train_s if train_s else None}
-        values |= {"final_test_accuracy": epochs[-1].test_accuracy}
-    if epochs and epochs[-1].test_accuracy is not None:
-        values |= {"train_s_per_epoch": epochs[-1].train_clock_s / epochs[-1].epoch}
-    if (stop := next(of_kind(timeline.events, RunStop), None)) is not None:
-        values |= {"e2e_clock_s": timeline.at_s(stop)}
-    if target_accuracy is not None and (row := target_row(epochs, target_accuracy)) is not None:
-        values |= {
-            "epochs_to_target": row.epoch,
-            "time_to_target_train_s": row.train_clock_s,
-            "time_to_target_e2e_s": row.e2e_clock_s,
-        }
+def measurement_rows(run: RunRow, phases: Sequence[PhaseRow], epochs: Sequence[EpochRow]) -> list[MeasurementRow]:
+    """Return the numbers of a run that people ask for most, each named in `store.metrics.METRICS`."""
+    values: dict[str, float | None] = {
+        "train_clock_s": run.train_clock_s,
+        "e2e_clock_s": run.e2e_clock_s,
+        "time_to_first_step_s": run.time_to_first_step_s,
+        "cpu_s": run.cpu_s,
+        "memory_peak_bytes": run.memory_peak_bytes,
+    }
+    if run.cpu_s is not None and phases:
+        values["cpu_cores_busy"] = run.cpu_s / sum(row.duration_s for row in phases)
+    for row in phases:
+        values[f"{row.phase}_phase_s"] = (values.get(f"{row.phase}_phase_s") or 0.0) + row.duration_s
+    values |= _training_values(epochs, run.target_accuracy)
     return [
-        MeasurementRow(run_id=run_id, metric=metric, value=value)
+        MeasurementRow(run_id=run.run_id, metric=metric, value=value)
         for metric, value in values.items()
         if value is not None
     ]
+
+
+def _training_values(epochs: Sequence[EpochRow], target_accuracy: float | None) -> dict[str, float | None]:
+    if not epochs or not epochs[-1].train_clock_s:
+        return {}
+    last = epochs[-1]
+    values: dict[str, float | None] = {
+        "examples_per_s": sum(row.examples for row in epochs) / last.train_clock_s,
+        "final_test_accuracy": last.test_accuracy,
+    }
+    if last.test_accuracy is not None:
+        values["train_s_per_epoch"] = last.train_clock_s / last.epoch
+    if target_accuracy is not None and (row := target_row(epochs, target_accuracy)) is not None:
+        values["epochs_to_target"] = row.epoch
+        values["time_to_target_train_s"] = row.train_clock_s
+        values["time_to_target_e2e_s"] = row.e2e_clock_s
+    return values
 
 
 def target_row(epochs: Sequence[EpochRow], target_accuracy: float) -> EpochRow | None:

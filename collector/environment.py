@@ -1,0 +1,138 @@
+"""The machine and its software, captured once per campaign."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from collector.definition import content_hash
+from store.records import EnvironmentRow
+
+PROJECT = Path(__file__).parent.parent
+# Variables that change how fast a runtime is or what it computes.
+SPEED_VARIABLES = (
+    "CUDA_", "ELIXIR_", "ERL_", "GOMP_", "JAX_", "JULIA_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_",
+    "NVIDIA_TF32_OVERRIDE", "OMP_", "OPENBLAS_", "PYTHON", "PYTORCH_", "TF_", "TORCH_", "XLA_",
+)  # fmt: skip
+
+
+def probe_environment(versions: Mapping[str, Mapping[str, str]]) -> EnvironmentRow:
+    """Return this machine as a row; `versions` is what each runner's --describe told, or why it could not."""
+    gpus = probe_gpus()
+    commit, dirty, changes = probe_commit(PROJECT)
+    row = EnvironmentRow(
+        environment_id="",
+        captured_at=datetime.now(UTC),
+        hostname=socket.gethostname(),
+        os=_read_os_name(),
+        kernel=platform.release(),
+        cpu_model=_read_cpu_model(),
+        cpu_cores=len(os.sched_getaffinity(0)),
+        cpu_governor=_read_first("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "not readable here",
+        memory_bytes=psutil.virtual_memory().total,
+        gpu_model=gpus[0]["model"] if gpus else "",
+        gpu_count=len(gpus),
+        gpu_memory_bytes=int(gpus[0]["memory_bytes"]) if gpus else 0,
+        driver_version=gpus[0]["driver"] if gpus else "",
+        git_commit=commit,
+        git_dirty=dirty,
+        versions=json.dumps({name: dict(told) for name, told in versions.items()}, sort_keys=True),
+        settings=json.dumps({**probe_settings(), "uncommitted_changes": changes}, sort_keys=True),
+    )
+    return EnvironmentRow(**{**asdict(row), "environment_id": environment_id(row)})
+
+
+def environment_id(row: EnvironmentRow) -> str:
+    """Return the content hash of everything in `row` but its id and when it was captured."""
+    facts = {name: value for name, value in asdict(row).items() if name not in ("environment_id", "captured_at")}
+    return content_hash(json.dumps(facts, sort_keys=True))
+
+
+def probe_settings() -> dict[str, str]:
+    """Return what bears on speed and can be read without rights."""
+    paths = {
+        "aslr": "/proc/sys/kernel/randomize_va_space",
+        "no_turbo": "/sys/devices/system/cpu/intel_pstate/no_turbo",
+        "boost": "/sys/devices/system/cpu/cpufreq/boost",
+        "smt": "/sys/devices/system/cpu/smt/active",
+        "transparent_hugepage": "/sys/kernel/mm/transparent_hugepage/enabled",
+    }
+    settings = {name: text for name, path in paths.items() if (text := _read_first(path))}
+    variables = {key: value for key, value in os.environ.items() if key.startswith(SPEED_VARIABLES)}
+    return {**settings, **variables, "cores": ",".join(map(str, sorted(os.sched_getaffinity(0))))}
+
+
+def probe_gpus() -> list[dict[str, str]]:
+    """Return model, memory and driver of each NVIDIA GPU; an empty list where there is none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+        return [
+            {
+                "model": str(pynvml.nvmlDeviceGetName(handle)),
+                "memory_bytes": str(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                "driver": driver,
+            }
+            for handle in handles
+        ]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def probe_commit(project: Path) -> tuple[str, bool, str]:
+    """Return the commit of `project`, whether its tree is dirty, and a hash of what differs."""
+    commit = _read_git(project, "rev-parse", "HEAD")
+    if not commit:
+        return "unknown: not a git checkout", False, ""
+    status = _read_git(project, "status", "--porcelain")
+    changes = content_hash(status, _read_git(project, "diff", "HEAD")) if status else ""
+    return commit, bool(status), changes
+
+
+def _read_git(project: Path, *arguments: str) -> str:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+    except OSError:
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _read_os_name() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.platform(terse=True)
+
+
+def _read_cpu_model() -> str:
+    lines = (_read_text("/proc/cpuinfo") or "").splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def _read_first(path: str) -> str:
+    return (_read_text(path) or "").strip()
+
+
+def _read_text(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None

@@ -1,0 +1,104 @@
+"""The raw files of one run become its rows: read, verified, normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from collector.events import EventError, RunStop, of_kind, read_events
+from collector.launch import Ending, read_ending
+from collector.normalise import (
+    Timeline,
+    clock_fault,
+    epoch_rows,
+    measurement_rows,
+    phase_rows,
+    reading_rows,
+    timeline_of,
+    work_fault,
+)
+from collector.telemetry.sampler import read_readings
+from store.records import Row, RunRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWork:
+    """What the events of a run must add up to."""
+
+    examples: int
+    pairs: int
+    parameters: int
+    test_examples: int
+
+
+def read_run(planned: RunRow, work: PlannedWork, folder: Path) -> list[Row]:
+    """Return every row of the run in `folder`; `planned` holds what was known before it was started.
+
+    A run that says `completed` but whose clock or work cannot be right becomes `bad_events`.
+    """
+    ending = read_ending(folder)
+    readings = read_readings(folder / "telemetry.jsonl")
+    rows: list[Row] = [*reading_rows(planned.run_id, readings, ending.spawned_ns)]
+    run = _ended(planned, ending, max((r.memory_bytes or 0 for r in readings), default=0) or None)
+    try:
+        timeline = _read_timeline(folder, ending)
+    except EventError:
+        return [*rows, run]  # what is wrong is already in the ending's message, or the run failed before
+    epochs = epoch_rows(run.run_id, timeline)
+    phases = phase_rows(run.run_id, timeline, readings, ending.spawned_ns)
+    run = _measured(_verified(run, timeline, ending, work), timeline)
+    return [*rows, *phases, *epochs, *measurement_rows(run, phases, epochs), run]
+
+
+def _read_timeline(folder: Path, ending: Ending) -> Timeline:
+    return timeline_of(
+        read_events(folder / "events.jsonl"),
+        spawned_unix_ns=ending.spawned_unix_ns,
+        spawned_ns=ending.spawned_ns,
+        ended_ns=ending.ended_ns,
+    )
+
+
+def _ended(planned: RunRow, ending: Ending, memory_peak_bytes: int | None) -> RunRow:
+    return replace(
+        planned,
+        status=ending.status,
+        message=ending.message,
+        exit_code=ending.exit_code,
+        cpu_s=ending.cpu_s,
+        memory_peak_bytes=memory_peak_bytes,
+    )
+
+
+def _verified(run: RunRow, timeline: Timeline, ending: Ending, work: PlannedWork) -> RunRow:
+    if run.status != "completed":
+        return run
+    fault = clock_fault(timeline.events, ending.arrivals_ns) or work_fault(
+        timeline.events,
+        examples=work.examples,
+        pairs=work.pairs,
+        parameters=work.parameters,
+        test_examples=work.test_examples,
+    )
+    return replace(run, status="bad_events", message=fault) if fault else run
+
+
+def _measured(run: RunRow, timeline: Timeline) -> RunRow:
+    """Return the run with what its events tell; a clock that was not run to its end has no value."""
+    stop = next(of_kind(timeline.events, RunStop), None)
+    if stop is None:
+        return run
+    epochs = epoch_rows(run.run_id, timeline)
+    built = next((event.parameters for event in timeline.events if event.kind == "build_stop"), None)
+    return replace(
+        run,
+        train_clock_s=epochs[-1].train_clock_s if epochs else None,
+        e2e_clock_s=timeline.at_s(stop),
+        time_to_first_step_s=timeline.first_step_s,
+        parameters=built,
+        flushes_subnormals=stop.flushes_subnormals,
+        gc_s=stop.gc_s,
+        compile_s=stop.compile_s,
+        device_bytes_used=stop.device_bytes_used,
+        device_bytes_reserved=stop.device_bytes_reserved,
+    )
