@@ -1,20 +1,28 @@
-"""Comparisons of one cell become verdicts and the sentences that state them."""
+"""Comparisons of one cell become verdicts and the sentences that state them.
+
+`find_all` is called once; pages and terminal read its findings.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import numpy as np
+import pandas as pd
 
-class Verdict(StrEnum):
-    """What may be concluded about a candidate against its baseline."""
+from analysis.comparison import Comparison, Decision, Verdict, compare, decide, pair_controls, pair_heats
+from analysis.sentences import sentence
+from analysis.statistics import Effect, holm
+from analysis.time_to_accuracy import crossings, pooled_epochs, run_costs
 
-    FASTER = "faster"
-    SLOWER = "slower"
-    DEAD_HEAT = "dead heat"
-    UNDECIDED = "undecided"
-    INSUFFICIENT = "insufficient"  # too few heats for a public verdict
-    NOT_RANKED = "not ranked"  # failed the gate, never completed, or was unavailable
+__all__ = ["CLOCKS", "Cell", "Finding", "Verdict", "find_all"]
+
+CLOCKS = ("train", "e2e")
+_FACTS = {"class": "runner_class", "language": "language", "framework": "framework"}
+_RATIOS = ("ratio", "ratio_low", "ratio_high", "hodges_lehmann_ratio", "hodges_lehmann_low", "hodges_lehmann_high")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +49,12 @@ class Finding:
     """One candidate against the baseline of its cell on one clock.
 
     Ratios are candidate / baseline: 1.34 reads "takes 34 % longer than the baseline".
-    They are None where there are too few heats for them (see `reason`).
+    They are None where there are too few heats for them (see `reason`), or the work was not the same.
     """
 
     cell: Cell
     clock: str  # "train" or "e2e"
-    metric: str  # name in store.metrics
+    metric: str  # name in store.metrics; a time to target is each run's costs for the pooled epochs
     unit: str
     baseline: str  # entry, runner:variant
     candidate: str
@@ -69,9 +77,234 @@ class Finding:
     reason: str  # why not decided, insufficient or not ranked; empty otherwise
     sentence: str  # the finding in words, both directions correct
     candidate_headline: bool = True  # the variant named in runner.toml before the campaign
+    baseline_headline: bool = True
     baseline_class: str = ""
     baseline_language: str = ""
     baseline_framework: str = ""
     epochs_to_target: float | None = None  # pooled, that the values are for; none: the whole timed work
     heats_to_decide_low: int | None = None  # of an undecided finding; none: decided, or cannot be told
-    heats_to_decide_high: int | None = None  # none beside a low: more than statistics.MOST_HEATS
+    heats_to_decide_high: int | None = None  # none beside a low: more than comparison.MOST_HEATS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Race:
+    """Everyone in one cell against its baseline on one clock."""
+
+    cell: Cell
+    clock: str
+    baseline: str
+    runs: pd.DataFrame  # with the costs on this clock
+    absent: pd.DataFrame  # runners that were unavailable
+    epochs: Effect | None  # pooled; none: the whole timed work counts
+    margin_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contender:
+    """One candidate of a race; `refusal` says why it is not ranked."""
+
+    entry: str
+    facts: pd.Series
+    comparison: Comparison | None
+    refusal: str
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it has a p value, and so belongs to a family."""
+        return not self.refusal and self.comparison is not None and self.comparison.has_interval
+
+
+def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame) -> list[Finding]:
+    """Return one finding per cell, clock and candidate of the closed track.
+
+    Cells come in the order of `runs`, candidates in that of their names.
+
+    Parameters
+    ----------
+    runs
+        What `frames.read_counted_runs` returned.
+    epochs
+        What `frames.read_epochs` returned.
+    unavailable
+        What `frames.read_unavailable` returned.
+
+    Raises
+    ------
+    ComparisonError, StatisticsError
+        If the store holds what cannot be: an entry twice in a heat, a run that cost nothing.
+    """
+    found: list[Finding] = []
+    for cell, baseline, group in _cells(runs[runs["track"] == "closed"]):
+        absent = unavailable[_belongs(unavailable, cell)]
+        for race in _races(cell, baseline, group, absent, epochs[epochs["run_id"].isin(group["run_id"])]):
+            found.extend(_race_findings(race))
+    return found
+
+
+def _cells(runs: pd.DataFrame) -> Iterator[tuple[Cell, str, pd.DataFrame]]:
+    names = [field.name for field in fields(Cell)]
+    for key, group in runs.groupby([*names, "baseline"], sort=False):
+        values: list[Any] = [value.item() if isinstance(value, np.generic) else value for value in key]
+        yield Cell(**dict(zip(names, values[:-1], strict=True))), str(key[-1]), group
+
+
+def _belongs(unavailable: pd.DataFrame, cell: Cell) -> pd.Series:
+    """Return which unavailable runners would have run in `cell`; a blank or 0 stands for any value."""
+    matches = unavailable["campaign_id"] == cell.campaign_id
+    for name in ("workload", "device", "dtype", "batch_size", "threads", "epochs", "steps"):
+        matches &= unavailable[name].isin([getattr(cell, name), type(getattr(cell, name))()])
+    return matches
+
+
+def _races(
+    cell: Cell, baseline: str, runs: pd.DataFrame, absent: pd.DataFrame, epochs: pd.DataFrame
+) -> Iterator[_Race]:
+    pooled = _epochs_to_target(cell, runs, epochs)
+    for clock in CLOCKS:
+        yield _Race(
+            cell=cell,
+            clock=clock,
+            baseline=baseline,
+            runs=_costs(runs, epochs, clock, is_pooled=pooled is not None),
+            absent=absent,
+            epochs=pooled,
+            margin_ratio=float(runs["equivalence_margin_ratio"].iloc[0]),
+        )
+
+
+def _epochs_to_target(cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame) -> Effect | None:
+    """Return the epochs pooled over the gated entries; none in mode steps or where no run reaches the target."""
+    target = runs["target_accuracy"].iloc[0]
+    if cell.mode != "train" or pd.isna(target):
+        return None
+    gated = [entry for entry, mine in runs.groupby("entry") if _gate(mine) is True]
+    pool = pooled_epochs(runs[runs["entry"].isin(gated)], crossings(epochs, float(target)))
+    return pool.epochs if pool and pool.hits else None
+
+
+def _costs(runs: pd.DataFrame, epochs: pd.DataFrame, clock: str, *, is_pooled: bool) -> pd.DataFrame:
+    """Return `runs` with what each paid once and per epoch on this clock."""
+    if not is_pooled:
+        return runs.assign(fixed_s=runs[f"{clock}_clock_s"].astype(float), per_epoch_s=0.0)
+    costs = run_costs(epochs).reindex(runs["run_id"])
+    fixed_s = costs["fixed_s"].to_numpy() if clock == "e2e" else 0.0
+    return runs.assign(fixed_s=fixed_s, per_epoch_s=costs[f"{clock}_s_per_epoch"].to_numpy())
+
+
+def _gate(runs: pd.DataFrame) -> bool | None:
+    """Return whether an entry passed the gate: no where any run says no, yes where every completed run says yes."""
+    said = runs["gate_passed"].dropna().astype(bool)
+    if not said.all():
+        return False
+    completed = runs.loc[runs["status"] == "completed", "gate_passed"]
+    return True if len(said) and completed.notna().all() else None
+
+
+def _race_findings(race: _Race) -> list[Finding]:
+    control = compare(pair_controls(race.runs, race.baseline), race.epochs)
+    entries = sorted({*race.runs["entry"], *race.absent["entry"]} - {race.baseline})
+    contenders = [_contender(race, entry) for entry in entries]
+    families = {headline: _family(contenders, headline=headline) for headline in (True, False)}
+    return [_finding(race, control, c, families[bool(c.facts["headline"])]) for c in contenders]
+
+
+def _contender(race: _Race, entry: str) -> _Contender:
+    mine = race.runs[race.runs["entry"] == entry]
+    known = mine if len(mine) else race.absent[race.absent["entry"] == entry]
+    comparison = compare(pair_heats(race.runs, race.baseline, entry), race.epochs)
+    return _Contender(
+        entry=entry,
+        facts=known.iloc[0],
+        comparison=comparison,
+        refusal=_refusal(race, known, comparison),
+    )
+
+
+def _refusal(race: _Race, runs: pd.DataFrame, comparison: Comparison | None) -> str:
+    """Return why an entry is not ranked, or an empty string."""
+    if (runs["status"] == "unavailable").all():
+        return f"it is unavailable: {str(runs['message'].iloc[0]).rstrip('.')}"
+    baseline = race.runs[race.runs["entry"] == race.baseline]
+    gates = (("it", _gate(runs)), (f"the baseline {race.baseline}", _gate(baseline)))
+    if failed := [who for who, passed in gates if passed is False]:
+        return f"{failed[0]} failed the gate on {race.cell.workload}"
+    if comparison is None:
+        return _why_never(race, runs, baseline)
+    if ungated := [who for who, passed in gates if passed is None]:
+        return f"{ungated[0]} was not gated on {race.cell.workload}"
+    return ""
+
+
+def _why_never(race: _Race, runs: pd.DataFrame, baseline: pd.DataFrame) -> str:
+    """Return why there is no heat in which both completed."""
+    for who, mine in (("it", runs), (f"the baseline {race.baseline}", baseline)):
+        if not (mine["status"] == "completed").any():
+            endings = ", ".join(f"{count} {status}" for status, count in mine["status"].value_counts().items())
+            message = next((f": {str(text).rstrip('.')}" for text in mine["message"] if text), "")
+            return f"{who} never completed ({endings or 'no runs'}){message}"
+    return "there is no heat in which both completed undisturbed"
+
+
+def _family(contenders: Sequence[_Contender], *, headline: bool) -> dict[str, float]:
+    """Return Holm's p of each tested candidate; variants that lead nothing form a family of their own."""
+    tested = {
+        c.entry: c.comparison.effect.p_value
+        for c in contenders
+        if c.comparison and c.is_tested and bool(c.facts["headline"]) is headline
+    }
+    return dict(zip(tested, holm(list(tested.values())), strict=True))
+
+
+def _finding(race: _Race, control: Comparison | None, contender: _Contender, family: Mapping[str, float]) -> Finding:
+    comparison = None if contender.refusal else contender.comparison
+    adjusted_p = family.get(contender.entry)
+    decision = Decision(Verdict.NOT_RANKED, contender.refusal)
+    if comparison:
+        p = 1.0 if adjusted_p is None else adjusted_p
+        decision = decide(comparison, control, p, race.margin_ratio, len(family))
+    finding = Finding(
+        cell=race.cell,
+        clock=race.clock,
+        metric=f"{race.clock}_clock_s" if race.epochs is None else f"time_to_target_{race.clock}_s",
+        unit="s",
+        heats=contender.comparison.heats if contender.comparison else 0,
+        baseline_value=contender.comparison.baseline_value if contender.comparison else None,
+        candidate_value=contender.comparison.candidate_value if contender.comparison else None,
+        adjusted_p=adjusted_p,
+        floor_ratio=math.exp(control.floor) if control and control.has_interval else None,
+        margin_ratio=race.margin_ratio,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        sentence="",
+        epochs_to_target=race.epochs.estimate if race.epochs else None,
+        heats_to_decide_low=decision.heats_low,
+        heats_to_decide_high=decision.heats_high,
+        **_who(race, contender),
+        **_ratios(comparison),
+    )
+    return replace(finding, sentence=sentence(finding))
+
+
+def _who(race: _Race, contender: _Contender) -> dict[str, Any]:
+    """Return the columns that say who is compared with whom."""
+    found: dict[str, Any] = {"baseline": race.baseline, "candidate": contender.entry}
+    baseline = race.runs[race.runs["entry"] == race.baseline]
+    for role, facts in (("candidate", contender.facts), ("baseline", baseline.iloc[0] if len(baseline) else None)):
+        if facts is not None:
+            found |= {f"{role}_{name}": str(facts[column]) for name, column in _FACTS.items()}
+            found[f"{role}_headline"] = bool(facts["headline"])
+    return found
+
+
+def _ratios(comparison: Comparison | None) -> dict[str, Any]:
+    """Return the ratio of a ranked candidate, and its intervals from 6 heats."""
+    found: dict[str, Any] = dict.fromkeys(_RATIOS)
+    if comparison is None:
+        return found
+    found["ratio"] = math.exp(comparison.effect.estimate)
+    if comparison.has_interval:
+        mean, ranks = comparison.effect.interval(0.95).as_ratio, comparison.signed_rank_95.as_ratio
+        found |= {"ratio_low": mean.low, "ratio_high": mean.high}
+        found["hodges_lehmann_ratio"] = math.exp(comparison.hodges_lehmann)
+        found |= {"hodges_lehmann_low": ranks.low, "hodges_lehmann_high": ranks.high}
+    return found

@@ -1,0 +1,337 @@
+"""Candidate against baseline inside heats: pairs, their ratio with its uncertainty, the A/A floor, the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from analysis.statistics import (
+    Effect,
+    Floats,
+    Interval,
+    geometric_mean,
+    hodges_lehmann,
+    is_equivalent,
+    log_margin,
+    log_ratios,
+    mean_effect,
+    percent_difference,
+    signed_rank_interval,
+    standard_deviation_interval,
+)
+
+HEATS_FOR_AN_INTERVAL = 6  # below, the signed-rank test has no 95 % interval at all
+HEATS_FOR_A_VERDICT = 10
+MOST_HEATS = 1000  # nobody runs more; a number of heats is looked for up to here
+
+COST_COLUMNS = ("fixed_s", "per_epoch_s")
+
+
+class Verdict(StrEnum):
+    """What may be concluded about a candidate against its baseline."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    DEAD_HEAT = "dead heat"
+    UNDECIDED = "undecided"
+    INSUFFICIENT = "insufficient"  # too few heats for a public verdict
+    NOT_RANKED = "not ranked"  # failed the gate, never completed, or was unavailable
+
+
+class ComparisonError(ValueError):
+    """Runs that cannot be paired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The heats in which both runs completed undisturbed, and what each paid: fixed + per epoch × epochs."""
+
+    heat_ids: tuple[str, ...]
+    baseline_fixed_s: Floats
+    baseline_per_epoch_s: Floats
+    candidate_fixed_s: Floats
+    candidate_per_epoch_s: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A candidate against the baseline on one clock, over the heats where both completed.
+
+    `effect` and the signed-rank figures are logs of candidate / baseline.
+    """
+
+    heats: int
+    baseline_value: float  # geometric mean over the heats
+    candidate_value: float
+    effect: Effect
+    hodges_lehmann: float
+    signed_rank_95: Interval
+    signed_rank_90: Interval
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are enough heats for an interval."""
+        return self.heats >= HEATS_FOR_AN_INTERVAL
+
+    @property
+    def floor(self) -> float:
+        """Of an A/A comparison: the largest difference of log ratios that it cannot rule out."""
+        return self.effect.interval(0.95).furthest
+
+
+def pair_heats(runs: pd.DataFrame, baseline: str, candidate: str) -> Pairs:
+    """Return the runs of `candidate` beside the baseline's first run of the same heat.
+
+    Runs that did not complete, were disturbed, or have no costs are left out with their pair;
+    the other pairs of the heat remain.
+
+    Parameters
+    ----------
+    runs
+        Runs of one cell; columns `run_id`, `heat_id`, `entry`, `control`, `status`, `contaminated`, and the run's
+        costs on the clock, `fixed_s` and `per_epoch_s` (missing: unknown).
+
+    Raises
+    ------
+    ComparisonError
+        If an entry occurs twice in a heat, or a run that completed cost nothing.
+    """
+    usable = _usable(runs)
+    first = usable[~usable["control"].astype(bool)]
+    return _joined(first[first["entry"] == baseline], first[first["entry"] == candidate])
+
+
+def pair_controls(runs: pd.DataFrame, baseline: str) -> Pairs:
+    """Return the control runs, second runs of the baseline, beside its first ones: the A/A pairs."""
+    usable = _usable(runs[runs["entry"] == baseline])
+    control = usable["control"].astype(bool)
+    return _joined(usable[~control], usable[control])
+
+
+def compare(pairs: Pairs, epochs: Effect | None = None) -> Comparison | None:
+    """Return the comparison of `pairs`, or none without any.
+
+    Parameters
+    ----------
+    pairs
+        What `pair_heats` or `pair_controls` returned.
+    epochs
+        Epochs that a run's value is for, with their uncertainty; none: the fixed costs are the value.
+
+    Notes
+    -----
+    With costs F + s·E per run and pooled epochs E, the effect is the mean over heats of
+    log(F_c + s_c·E) - log(F_b + s_b·E). Its variance is that of the mean over heats plus, by the delta method,
+    (slope · standard error of E)², where slope is the derivative of the effect by E. On the train clock F is 0,
+    E cancels and the slope is 0.
+    """
+    if not pairs.heat_ids:
+        return None
+    planned = epochs.estimate if epochs else 0.0
+    baseline = pairs.baseline_fixed_s + pairs.baseline_per_epoch_s * planned
+    candidate = pairs.candidate_fixed_s + pairs.candidate_per_epoch_s * planned
+    differences = log_ratios(baseline, candidate)
+    effect = mean_effect(differences)
+    if epochs:
+        slope = (pairs.candidate_per_epoch_s / candidate - pairs.baseline_per_epoch_s / baseline).mean()
+        if not math.isclose(slope, 0, abs_tol=1e-12):  # infinite uncertainty times 0 is not a number
+            effect = effect.widened(abs(float(slope)) * epochs.standard_error, epochs.degrees_of_freedom)
+    return Comparison(
+        heats=len(pairs.heat_ids),
+        baseline_value=geometric_mean(baseline),
+        candidate_value=geometric_mean(candidate),
+        effect=effect,
+        hodges_lehmann=hodges_lehmann(differences),
+        signed_rank_95=signed_rank_interval(differences, 0.95),
+        signed_rank_90=signed_rank_interval(differences, 0.90),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, why it is none (empty otherwise), and the heats that would decide an undecided one."""
+
+    verdict: Verdict
+    reason: str = ""
+    heats_low: int | None = None
+    heats_high: int | None = None
+
+
+def decide(
+    comparison: Comparison, control: Comparison | None, adjusted_p: float, margin_ratio: float, family_size: int
+) -> Decision:
+    """Return the verdict of one comparison, by the rules of docs/explanation/statistics.md in their order.
+
+    Parameters
+    ----------
+    comparison
+        The candidate against the baseline.
+    control
+        The A/A comparison of the same cell and clock; none: the control never completed.
+    adjusted_p
+        Holm's p of the comparison.
+    margin_ratio
+        Of a dead heat: 0.03 allows ratios strictly between 1 / 1.03 and 1.03.
+    family_size
+        How many comparisons the p was adjusted for.
+    """
+    if comparison.heats < HEATS_FOR_A_VERDICT:
+        return Decision(Verdict.INSUFFICIENT, _too_few(comparison.heats))
+    if control is None or not control.has_interval:
+        return Decision(Verdict.UNDECIDED, _no_control(control))
+    low, high = heats_to_decide(comparison, control, margin_ratio, family_size)
+    if not control.effect.interval(0.95).is_inside(log_margin(margin_ratio)):
+        return Decision(Verdict.UNDECIDED, _cannot_resolve(control, margin_ratio), low, high)
+    verdict = _conclusion(comparison, control.floor, adjusted_p, log_margin(margin_ratio))
+    by_ranks = _signed_rank_conclusion(comparison, control.floor, log_margin(margin_ratio))
+    if verdict is Verdict.UNDECIDED:
+        return Decision(verdict, _undecided(low, high, margin_ratio), low, high)
+    if by_ranks not in (verdict, Verdict.UNDECIDED):
+        reason = f"outliers: the mean says {verdict}, the ranks say {by_ranks}"
+        return Decision(Verdict.UNDECIDED, reason, low, high)
+    return Decision(verdict)
+
+
+def _conclusion(comparison: Comparison, floor: float, adjusted_p: float, margin: float) -> Verdict:
+    """Return the verdict of the t interval: a dead heat first, then a difference."""
+    estimate = comparison.effect.estimate
+    if is_equivalent(comparison.effect, margin):
+        return Verdict.DEAD_HEAT
+    return _direction(estimate) if adjusted_p < 0.05 and abs(estimate) > floor else Verdict.UNDECIDED
+
+
+def _signed_rank_conclusion(comparison: Comparison, floor: float, margin: float) -> Verdict:
+    """Return the verdict of the signed ranks, by the same rules but for Holm: it only ever vetoes."""
+    estimate = comparison.hodges_lehmann
+    if comparison.signed_rank_90.is_inside(margin):
+        return Verdict.DEAD_HEAT
+    differs = comparison.signed_rank_95.excludes(0) and abs(estimate) > floor
+    return _direction(estimate) if differs else Verdict.UNDECIDED
+
+
+def _direction(estimate: float) -> Verdict:
+    return Verdict.FASTER if estimate < 0 else Verdict.SLOWER
+
+
+def _too_few(heats: int) -> str:
+    if heats < HEATS_FOR_AN_INTERVAL:
+        return f"an interval needs {HEATS_FOR_AN_INTERVAL} heats and a public verdict {HEATS_FOR_A_VERDICT}"
+    return f"a public verdict needs {HEATS_FOR_A_VERDICT} heats"
+
+
+def _no_control(control: Comparison | None) -> str:
+    completed = control.heats if control else 0
+    return (
+        f"what this machine can resolve is not known: the A/A control completed in {completed} of the "
+        f"{HEATS_FOR_AN_INTERVAL} heats that takes"
+    )
+
+
+def _cannot_resolve(control: Comparison, margin_ratio: float) -> str:
+    ends = control.effect.interval(0.95).as_ratio
+    low, high = percent_difference(ends.low), percent_difference(ends.high)
+    return (
+        f"this machine cannot resolve {100 * margin_ratio:g} %: the baseline differs from itself by "
+        f"{low:+.1f} % to {high:+.1f} % (95 % interval)"
+    )
+
+
+def _undecided(low: int | None, high: int | None, margin_ratio: float) -> str:
+    shown = f"neither a difference nor a dead heat within {100 * margin_ratio:g} % is shown"
+    if low is None:
+        return (
+            f"{shown}, and no number of heats up to {MOST_HEATS} would change that if the differences stay as they are"
+        )
+    needed = f"{low} to {high}" if high else f"{low} to more than {MOST_HEATS}"
+    return f"{shown}; {needed} heats in all would decide it if the differences stay as they are"
+
+
+def heats_to_decide(
+    comparison: Comparison, control: Comparison, margin_ratio: float, family_size: int
+) -> tuple[int | None, int | None]:
+    """Return the range of heats that would give a verdict if both differences stay where they are.
+
+    A range, never one number: its ends belong to the ends of the 95 % chi-square intervals of the standard
+    deviations. None instead of a number: more than `MOST_HEATS`, or never.
+    The test level is Bonferroni's, 5 % / family size, the strictest that Holm can ask for.
+    """
+    low, high = (
+        _fewest_heats(
+            _decides(
+                comparison.effect.estimate,
+                _spread(comparison, end),
+                control.effect.estimate,
+                _spread(control, end),
+                log_margin(margin_ratio),
+                0.05 / family_size,
+            ),
+            more_than=comparison.heats,
+        )
+        for end in ("low", "high")
+    )
+    return low, high
+
+
+def _decides(
+    estimate: float, deviation: float, floor_estimate: float, floor_deviation: float, margin: float, alpha: float
+) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]]:
+    """Return for which numbers of heats the rules of the verdict would decide."""
+
+    def decides(heats: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        error = 1 / np.sqrt(heats)
+        floor = abs(floor_estimate) + stats.t.ppf(0.975, heats - 1) * floor_deviation * error
+        is_dead_heat = abs(estimate) + stats.t.ppf(0.95, heats - 1) * deviation * error < margin
+        differs = (abs(estimate) > stats.t.ppf(1 - alpha / 2, heats - 1) * deviation * error) & (abs(estimate) > floor)
+        return np.asarray((floor < margin) & (is_dead_heat | differs), dtype=np.bool_)
+
+    return decides
+
+
+def _fewest_heats(decides: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]], *, more_than: int) -> int | None:
+    heats = np.arange(max(more_than + 1, HEATS_FOR_A_VERDICT), MOST_HEATS + 1)
+    found = decides(heats)
+    return int(heats[found.argmax()]) if found.any() else None
+
+
+def _spread(comparison: Comparison, end: str) -> float:
+    """Return one end of the interval of the standard deviation of a heat's difference."""
+    deviation = comparison.effect.standard_error * math.sqrt(comparison.heats)
+    interval = standard_deviation_interval(deviation, comparison.heats)
+    return interval.low if end == "low" else interval.high
+
+
+def _usable(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that count for pairs, with costs that are known and above 0."""
+    completed = runs[(runs["status"] == "completed") & ~runs["contaminated"].astype(bool)]
+    known = completed.dropna(subset=list(COST_COLUMNS))
+    free = known[~(known["fixed_s"] + known["per_epoch_s"] > 0)]
+    if not free.empty:
+        raise ComparisonError(
+            f"run {free['run_id'].iloc[0]}: completed in {free['fixed_s'].iloc[0]:g} s; expected more than 0 s. "
+            "Look at the run's events; `deadheat check` lists what else is wrong."
+        )
+    return known
+
+
+def _joined(baseline: pd.DataFrame, candidate: pd.DataFrame) -> Pairs:
+    for side in (baseline, candidate):
+        if (twice := side["heat_id"].duplicated()).any():
+            row = side[twice].iloc[0]
+            raise ComparisonError(
+                f"heat {row['heat_id']}: {row['entry']} occurs twice; expected once, and once more as the control. "
+                "Give the runs of each heat's last complete attempt."
+            )
+    columns = ["heat_id", *COST_COLUMNS]
+    both = baseline[columns].merge(candidate[columns], on="heat_id", suffixes=("_baseline", "_candidate"))
+    both = both.sort_values("heat_id")
+    costs = (
+        both[f"{cost}_{side}"].to_numpy(dtype=float) for side in ("baseline", "candidate") for cost in COST_COLUMNS
+    )
+    return Pairs(tuple(both["heat_id"]), *costs)

@@ -1,0 +1,88 @@
+"""The store's views as frames: the only reader of the store in the analysis.
+
+One function per view, of the same name. The columns of a frame are the fields of the row type in
+`store.records`, documented there with their units; `deadheat schema` prints them. Frames of runs have one
+column more, `entry`: "runner:variant".
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from store.records import TABLES
+
+if TYPE_CHECKING:
+    from store.database import Store
+
+
+class FrameError(ValueError):
+    """A view that does not have the columns of its row type."""
+
+
+def read_runs(store: Store) -> pd.DataFrame:
+    """Return every run: each attempt, interrupted and unavailable ones too (`RunRow`, `entry`)."""
+    return with_entry(_read_view(store, "runs", "runs", "started_at, run_id"))
+
+
+def read_counted_runs(store: Store) -> pd.DataFrame:
+    """Return the runs of each heat's last complete attempt, however they ended (`RunRow`, `entry`)."""
+    return with_entry(_read_view(store, "counted_runs", "runs", "started_at, run_id"))
+
+
+def read_unavailable(store: Store) -> pd.DataFrame:
+    """Return the runners that could not be started at all, one row per campaign and cell (`RunRow`, `entry`)."""
+    runs = read_runs(store)
+    return runs[runs["status"] == "unavailable"].reset_index(drop=True)
+
+
+def read_epochs(store: Store) -> pd.DataFrame:
+    """Return every evaluation interval of every run (`EpochRow`)."""
+    return _read_view(store, "epochs", "epochs", "run_id, epoch")
+
+
+def read_phases(store: Store) -> pd.DataFrame:
+    """Return every phase of every run (`PhaseRow`)."""
+    return _read_view(store, "phases", "phases", "run_id, start_s")
+
+
+def read_readings(store: Store, run_id: str) -> pd.DataFrame:
+    """Return the telemetry of one run (`ReadingRow`); that of all runs together is large."""
+    frame = store.query("select * from readings where run_id = ? order by at_s, source, scope", [run_id])
+    return _checked(frame, "readings", "readings")
+
+
+def read_gates(store: Store) -> pd.DataFrame:
+    """Return every result of the gate there ever was (`GateRow`)."""
+    return _read_view(store, "gates", "gates", "gated_at, runner, variant, workload, device, dtype, part")
+
+
+def read_latest_gates(store: Store) -> pd.DataFrame:
+    """Return the last result of each entry, workload, device, dtype and part (`GateRow`)."""
+    return _read_view(store, "latest_gates", "gates", "runner, variant, workload, device, dtype, part")
+
+
+def read_environments(store: Store) -> pd.DataFrame:
+    """Return every machine with its software that was measured on (`EnvironmentRow`)."""
+    return _read_view(store, "environments", "environments", "captured_at, environment_id")
+
+
+def with_entry(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return `runs` with the column `entry`, "runner:variant"."""
+    return runs.assign(entry=runs["runner"].astype(str) + ":" + runs["variant"].astype(str))
+
+
+def _read_view(store: Store, view: str, table: str, order: str) -> pd.DataFrame:
+    return _checked(store.query(f"select * from {view} order by {order}"), view, table)
+
+
+def _checked(frame: pd.DataFrame, view: str, table: str) -> pd.DataFrame:
+    missing = [field.name for field in fields(TABLES[table]) if field.name not in frame.columns]
+    if missing:
+        raise FrameError(
+            f"view {view}: has no column {missing[0]!r}; expected the columns of {TABLES[table].__name__} "
+            "in store/records.py. Add it to store/views or take it out of the row type."
+        )
+    return frame

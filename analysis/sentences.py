@@ -1,0 +1,126 @@
+"""A finding in words: what took how much longer than what, how sure that is, and the verdict.
+
+The base of each percentage is named, and both directions are right: 34 % longer one way is 25 % less the other.
+Absolute values stand beside every ratio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis.comparison import Verdict
+from analysis.statistics import percent_difference
+
+if TYPE_CHECKING:
+    from analysis.findings import Finding
+
+TIMES_FROM = 3.0  # "200 % longer" is read as "twice as long" by half of its readers: from here on say "3 times"
+
+
+def sentence(finding: Finding) -> str:
+    """Return the whole finding as one sentence."""
+    candidate, baseline = _names(finding)
+    if finding.verdict is Verdict.NOT_RANKED or finding.ratio is None:
+        return f"{candidate} is not ranked on the {finding.clock} clock: {finding.reason}."
+    took = difference(finding.ratio, baseline, _width(finding))
+    return f"{candidate} took {took} {_work(finding)} ({_evidence(finding)}): {_conclusion(finding)}."
+
+
+def other_way_round(finding: Finding) -> str:
+    """Return the difference with baseline and candidate exchanged; empty without a ratio."""
+    if finding.ratio is None:
+        return ""
+    candidate, baseline = _names(finding)
+    return f"The other way round, {baseline} took {difference(1 / finding.ratio, candidate, _width(finding))}."
+
+
+def entry_name(entry: str, *, is_headline: bool) -> str:
+    """Return an entry as people write it: a bare runner name means its headline variant.
+
+    >>> entry_name("python_pytorch:eager", is_headline=True), entry_name("python_pytorch:compile", is_headline=False)
+    ('python_pytorch', 'python_pytorch:compile')
+    """
+    return entry.partition(":")[0] if is_headline else entry
+
+
+def difference(ratio: float, baseline: str, width_ratio: float | None = None) -> str:
+    """Return how much longer or less than `baseline` a ratio is, with as many digits as its interval supports.
+
+    >>> difference(1.342, "b", 0.06), difference(1 / 1.342, "b", 0.06), difference(12.3, "b")
+    ('34 % longer than b', '25 % less than b', '12.3 times as long as b')
+    """
+    if ratio >= TIMES_FROM:
+        return f"{ratio:.3g} times as long as {baseline}"
+    return f"{_percent(ratio, _decimals(ratio, width_ratio))} than {baseline}"
+
+
+def interval(low: float, high: float, ratio: float) -> str:
+    """Return the interval in the same words as its ratio.
+
+    >>> interval(1.31, 1.37, 1.34), interval(0.98, 1.04, 1.01), interval(11.5, 13.0, 12.3)
+    ('31 % to 37 % longer', '2.0 % less to 4.0 % longer', '11.5 to 13 times')
+    """
+    if ratio >= TIMES_FROM:
+        return f"{low:.3g} to {high:.3g} times"
+    decimals = _decimals(ratio, high - low)
+    first, last = _percent(low, decimals), _percent(high, decimals)
+    if first.split()[-1] == last.split()[-1]:
+        nearer, further = sorted((low, high), key=lambda end: abs(end - 1))
+        return f"{_percent(nearer, decimals).rsplit(' ', 1)[0]} to {_percent(further, decimals)}"
+    return f"{first} to {last}"
+
+
+def seconds(value: float) -> str:
+    """Return seconds to three digits, without an exponent.
+
+    >>> seconds(0.01234), seconds(3.0), seconds(12345.6)
+    ('0.0123 s', '3.00 s', '12,346 s')
+    """
+    if value >= 100:
+        return f"{value:,.0f} s"
+    return f"{value:#.3g} s" if value >= 1e-4 else f"{value:.3g} s"
+
+
+def _percent(ratio: float, decimals: int) -> str:
+    percent = percent_difference(ratio)
+    return f"{abs(percent):.{decimals}f} % {'less' if percent < 0 else 'longer'}"
+
+
+def _decimals(ratio: float, width_ratio: float | None) -> int:
+    """Return the decimals of a percentage: fewer for wide intervals and large differences."""
+    if width_ratio is not None and width_ratio < 0.005:
+        return 2
+    return 0 if abs(ratio - 1) >= 0.1 and (width_ratio is None or width_ratio >= 0.02) else 1
+
+
+def _width(finding: Finding) -> float | None:
+    if finding.ratio_low is None or finding.ratio_high is None:
+        return None
+    return finding.ratio_high - finding.ratio_low
+
+
+def _work(finding: Finding) -> str:
+    return f"{'per run' if finding.epochs_to_target is None else 'to the target accuracy'} on the {finding.clock} clock"
+
+
+def _evidence(finding: Finding) -> str:
+    """Return the absolute values, the interval and the number of heats."""
+    sure = f"{finding.heats} heat{'s' if finding.heats != 1 else ''}"
+    if finding.ratio is not None and finding.ratio_low is not None and finding.ratio_high is not None:
+        sure = f"95 % interval {interval(finding.ratio_low, finding.ratio_high, finding.ratio)}, {sure}"
+    if finding.candidate_value is None or finding.baseline_value is None:
+        return sure
+    return f"{seconds(finding.candidate_value)} against {seconds(finding.baseline_value)}; {sure}"
+
+
+def _names(finding: Finding) -> tuple[str, str]:
+    return (
+        entry_name(finding.candidate, is_headline=finding.candidate_headline),
+        entry_name(finding.baseline, is_headline=finding.baseline_headline),
+    )
+
+
+def _conclusion(finding: Finding) -> str:
+    if finding.verdict is Verdict.DEAD_HEAT:
+        return f"{finding.verdict} within {100 * finding.margin_ratio:g} %"
+    return f"{finding.verdict}, {finding.reason}" if finding.reason else str(finding.verdict)
