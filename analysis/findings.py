@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -87,6 +88,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Absent:
+    """An entry that was never timed in a cell, and why."""
+
+    facts: Mapping[Any, Any]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Race:
     """Everyone in one cell against its baseline on one clock."""
 
@@ -94,7 +103,7 @@ class _Race:
     clock: str
     baseline: str
     runs: pd.DataFrame  # with the costs on this clock
-    absent: pd.DataFrame  # runners that were unavailable
+    absent: Mapping[str, _Absent]
     epochs: Effect | None  # pooled; none: the whole timed work counts
     margin_ratio: float
 
@@ -104,7 +113,7 @@ class _Contender:
     """One candidate of a race; `refusal` says why it is not ranked."""
 
     entry: str
-    facts: pd.Series
+    facts: Mapping[Any, Any]  # columns of its runs that are the same in all of them
     comparison: Comparison | None
     refusal: str
 
@@ -114,10 +123,11 @@ class _Contender:
         return not self.refusal and self.comparison is not None and self.comparison.has_interval
 
 
-def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame) -> list[Finding]:
+def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame, gates: pd.DataFrame) -> list[Finding]:
     """Return one finding per cell, clock and candidate of the closed track.
 
-    Cells come in the order of `runs`, candidates in that of their names.
+    Cells come in the order of `runs`, candidates in that of their names. Entries that were never timed, because
+    they were unavailable or failed the gate, are findings too.
 
     Parameters
     ----------
@@ -127,15 +137,18 @@ def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame
         What `frames.read_epochs` returned.
     unavailable
         What `frames.read_unavailable` returned.
+    gates
+        What `frames.read_gates` returned.
 
     Raises
     ------
     ComparisonError, StatisticsError
         If the store holds what cannot be: an entry twice in a heat, a run that cost nothing.
     """
+    known = pd.concat([runs, unavailable]).drop_duplicates("entry").set_index("entry")
     found: list[Finding] = []
     for cell, baseline, group in _cells(runs[runs["track"] == "closed"]):
-        absent = unavailable[_belongs(unavailable, cell)]
+        absent = _refused(gates, cell, known) | _unavailable(unavailable, cell)
         for race in _races(cell, baseline, group, absent, epochs[epochs["run_id"].isin(group["run_id"])]):
             found.extend(_race_findings(race))
     return found
@@ -148,16 +161,49 @@ def _cells(runs: pd.DataFrame) -> Iterator[tuple[Cell, str, pd.DataFrame]]:
         yield Cell(**dict(zip(names, values[:-1], strict=True))), str(key[-1]), group
 
 
-def _belongs(unavailable: pd.DataFrame, cell: Cell) -> pd.Series:
-    """Return which unavailable runners would have run in `cell`; a blank or 0 stands for any value."""
-    matches = unavailable["campaign_id"] == cell.campaign_id
-    for name in ("workload", "device", "dtype", "batch_size", "threads", "epochs", "steps"):
-        matches &= unavailable[name].isin([getattr(cell, name), type(getattr(cell, name))()])
-    return matches
+def _unavailable(unavailable: pd.DataFrame, cell: Cell) -> dict[str, _Absent]:
+    """Return the entries of `cell` whose runner could not be started."""
+    mine = unavailable
+    for field in fields(Cell):
+        mine = mine[mine[field.name] == getattr(cell, field.name)]
+    return {
+        row["entry"]: _Absent(facts=row, reason=f"it is unavailable: {_clause(row['message'])}")
+        for row in mine.to_dict("records")
+    }
+
+
+def _refused(gates: pd.DataFrame, cell: Cell, known: pd.DataFrame) -> dict[str, _Absent]:
+    """Return the entries whose last gating in the cell's campaign failed: they are not timed at all."""
+    mine = gates
+    for name in ("campaign_id", "workload", "device", "dtype"):
+        mine = mine[mine[name] == getattr(cell, name)]
+    found: dict[str, _Absent] = {}
+    for (runner, variant), rows in mine.sort_values("gated_at").groupby(["runner", "variant"]):
+        last = rows[rows["gate_id"] == rows["gate_id"].iloc[-1]].drop_duplicates("part", keep="last")
+        failed = last[~last["passed"].astype(bool)].sort_values("part")
+        if len(failed):
+            entry = f"{runner}:{variant}"
+            facts = known.loc[entry].to_dict() if entry in known.index else _described(failed["versions"].iloc[0])
+            found[entry] = _Absent(facts=facts, reason=_gate_failure(failed.iloc[0].to_dict(), cell.workload))
+    return found
+
+
+def _described(versions: str) -> dict[str, Any]:
+    """Return what --describe says of an entry that has no run anywhere; its class is not known."""
+    described = json.loads(versions or "{}")
+    facts = {name: described.get(name, "") for name in ("language", "framework")}
+    return {**facts, "runner_class": "", "headline": True}
+
+
+def _gate_failure(row: Mapping[Any, Any], workload: str) -> str:
+    if row["part"] == "run":
+        return f"its gate on {workload} did not end well: {_clause(row['found'])}"
+    found, expected = _clause(row["found"]), _clause(row["expected"])
+    return f"it failed part {row['part']} of the gate on {workload}: {row['quantity']} is {found}, expected {expected}"
 
 
 def _races(
-    cell: Cell, baseline: str, runs: pd.DataFrame, absent: pd.DataFrame, epochs: pd.DataFrame
+    cell: Cell, baseline: str, runs: pd.DataFrame, absent: Mapping[str, _Absent], epochs: pd.DataFrame
 ) -> Iterator[_Race]:
     pooled = _epochs_to_target(cell, runs, epochs)
     for clock in CLOCKS:
@@ -202,28 +248,24 @@ def _gate(runs: pd.DataFrame) -> bool | None:
 
 def _race_findings(race: _Race) -> list[Finding]:
     control = compare(pair_controls(race.runs, race.baseline), race.epochs)
-    entries = sorted({*race.runs["entry"], *race.absent["entry"]} - {race.baseline})
+    entries = sorted({*race.runs["entry"], *race.absent} - {race.baseline})
     contenders = [_contender(race, entry) for entry in entries]
     families = {headline: _family(contenders, headline=headline) for headline in (True, False)}
     return [_finding(race, control, c, families[bool(c.facts["headline"])]) for c in contenders]
 
 
 def _contender(race: _Race, entry: str) -> _Contender:
-    mine = race.runs[race.runs["entry"] == entry]
-    known = mine if len(mine) else race.absent[race.absent["entry"] == entry]
+    runs = race.runs[race.runs["entry"] == entry]
+    if runs.empty:
+        absent = race.absent[entry]
+        return _Contender(entry=entry, facts=absent.facts, comparison=None, refusal=absent.reason)
     comparison = compare(pair_heats(race.runs, race.baseline, entry), race.epochs)
-    return _Contender(
-        entry=entry,
-        facts=known.iloc[0],
-        comparison=comparison,
-        refusal=_refusal(race, known, comparison),
-    )
+    refusal = _refusal(race, runs, comparison)
+    return _Contender(entry=entry, facts=runs.iloc[0].to_dict(), comparison=comparison, refusal=refusal)
 
 
 def _refusal(race: _Race, runs: pd.DataFrame, comparison: Comparison | None) -> str:
-    """Return why an entry is not ranked, or an empty string."""
-    if (runs["status"] == "unavailable").all():
-        return f"it is unavailable: {str(runs['message'].iloc[0]).rstrip('.')}"
+    """Return why an entry that was timed is not ranked, or an empty string."""
     baseline = race.runs[race.runs["entry"] == race.baseline]
     gates = (("it", _gate(runs)), (f"the baseline {race.baseline}", _gate(baseline)))
     if failed := [who for who, passed in gates if passed is False]:
@@ -240,9 +282,14 @@ def _why_never(race: _Race, runs: pd.DataFrame, baseline: pd.DataFrame) -> str:
     for who, mine in (("it", runs), (f"the baseline {race.baseline}", baseline)):
         if not (mine["status"] == "completed").any():
             endings = ", ".join(f"{count} {status}" for status, count in mine["status"].value_counts().items())
-            message = next((f": {str(text).rstrip('.')}" for text in mine["message"] if text), "")
+            message = next((f": {_clause(text)}" for text in mine["message"] if text), "")
             return f"{who} never completed ({endings or 'no runs'}){message}"
     return "there is no heat in which both completed undisturbed"
+
+
+def _clause(text: object) -> str:
+    """Return the first line of a message, fit to stand inside a sentence."""
+    return str(text).strip().partition("\n")[0].rstrip(" .")
 
 
 def _family(contenders: Sequence[_Contender], *, headline: bool) -> dict[str, float]:
