@@ -1,0 +1,172 @@
+defmodule ElixirBeam.Model do
+  @moduledoc """
+  The perceptron with one hidden layer: dense, ReLU, dropout, dense; its loss and the gradient of that.
+
+  Hidden activations are kept unit by unit (a list over the batch for each unit), because a row of weights then meets
+  the whole batch while it is in the cache, and a unit's gradient needs exactly the examples in which it was active:
+  where ReLU or dropout gave zero, the product is zero and is left out.
+  """
+
+  alias Deadheat.Npy
+  alias ElixirBeam.{Data, Tensor, Vector}
+
+  @names ["hidden.weight", "hidden.bias", "output.weight", "output.bias"]
+
+  @typedoc "Weights, or anything that has one tensor for each of them."
+  @type parameters :: %{String.t() => Tensor.t()}
+
+  @typedoc "The rate of dropout and the state of its generator; `:none` in evaluation."
+  @type dropout :: {float, :rand.mwc59_state()} | :none
+
+  @typedoc "One array for each parameter."
+  @type arrays :: %{String.t() => Npy.t()}
+
+  @doc "Reads one array for each parameter from a folder of `<layer>.<parameter>.npy`."
+  @spec read!(Path.t()) :: arrays
+  def read!(folder), do: Map.new(@names, &{&1, folder |> Path.join(&1 <> ".npy") |> Npy.read!()})
+
+  @doc "The parameters that `arrays` hold."
+  @spec new(arrays) :: parameters
+  def new(arrays), do: Map.new(arrays, fn {name, array} -> {name, Tensor.from_npy(array)} end)
+
+  @doc "Writes the parameters as `<folder>/<prefix><layer>.<parameter>.npy`."
+  @spec write!(parameters, Path.t(), String.t()) :: :ok
+  def write!(parameters, folder, prefix) do
+    Enum.each(parameters, fn {name, tensor} ->
+      tensor |> Tensor.to_npy() |> Npy.write!(Path.join(folder, prefix <> name <> ".npy"))
+    end)
+  end
+
+  @doc "How many trainable numbers there are."
+  @spec count(parameters) :: non_neg_integer
+  def count(parameters), do: parameters |> Map.values() |> Enum.map(&Enum.product(&1.shape)) |> Enum.sum()
+
+  @doc "A generator of dropout masks."
+  @spec dropout(float, non_neg_integer) :: dropout
+  def dropout(rate, seed), do: {rate, :rand.mwc59_seed(seed)}
+
+  @doc "The logits of each image, in evaluation mode."
+  @spec logits(parameters, [Vector.t()]) :: [[float]]
+  def logits(parameters, images) do
+    {_, _, logits, _} = forward(parameters, images, :none)
+    logits
+  end
+
+  @doc "The sum of the losses of the examples, and their logits, in training mode; the state of dropout goes on."
+  @spec loss(parameters, Data.batch(), dropout) :: {float, [[float]], dropout}
+  def loss(parameters, {images, labels}, dropout) do
+    {_, _, logits, dropout} = forward(parameters, images, dropout)
+    {logits |> Enum.zip_with(labels, &cross_entropy/2) |> Enum.sum(), logits, dropout}
+  end
+
+  @doc "The gradient of the mean loss of a batch, the sum of its losses, and the state of dropout after it."
+  @spec gradient(parameters, Data.batch(), dropout) :: {parameters, float, dropout}
+  def gradient(parameters, {images, labels}, dropout) do
+    {units, activations, logits, dropout} = forward(parameters, images, dropout)
+    losses = Enum.zip_with(logits, labels, &cross_entropy/2)
+    # What each example's logits pull at; the loss is the mean over the batch.
+    pulls = Enum.zip_with(logits, labels, &softmax_error(&1, &2, 1 / length(labels)))
+    pulls_by_class = transpose(pulls)
+    unit_pulls = back_through_output(parameters["output.weight"], pulls, units, dropout)
+
+    gradient = %{
+      "output.weight" => like(parameters["output.weight"], Enum.map(pulls_by_class, &Vector.combine(&1, activations))),
+      "output.bias" => Tensor.new(Enum.map(pulls_by_class, &Enum.sum/1)),
+      "hidden.weight" => like(parameters["hidden.weight"], Enum.map(unit_pulls, &combine_active(&1, images))),
+      "hidden.bias" => Tensor.new(Enum.map(unit_pulls, &Enum.sum/1))
+    }
+
+    {gradient, Enum.sum(losses), dropout}
+  end
+
+  # Activations by unit and by image, logits by image, dropout.
+  defp forward(parameters, images, dropout) do
+    {units, dropout} =
+      parameters
+      |> dense("hidden", images)
+      |> Enum.map_reduce(dropout, &activate/2)
+
+    activations = units |> transpose() |> Enum.map(&Vector.from_list/1)
+    {units, activations, parameters |> dense("output", activations) |> transpose(), dropout}
+  end
+
+  # For each unit of the layer its outputs over the batch.
+  defp dense(parameters, layer, inputs) do
+    biases = Tensor.to_list(parameters[layer <> ".bias"])
+    Enum.zip_with(parameters[layer <> ".weight"].rows, biases, &Vector.affine(&1, &2, inputs))
+  end
+
+  # ReLU, then dropout, on one unit over the batch.
+  defp activate(outputs, :none), do: {Enum.map(outputs, &max(&1, 0.0)), :none}
+
+  defp activate(outputs, {rate, generator}) do
+    # A generator's value has 32 bits; below the threshold the activation is dropped.
+    {outputs, generator} = drop(outputs, round(rate * 0x1_0000_0000), 1 / (1 - rate), generator)
+    {outputs, {rate, generator}}
+  end
+
+  defp drop([], _, _, generator), do: {[], generator}
+
+  defp drop([output | rest], threshold, scale, generator) do
+    generator = :rand.mwc59(generator)
+    kept? = output > 0.0 and :rand.mwc59_value32(generator) >= threshold
+    {rest, last} = drop(rest, threshold, scale, generator)
+    {[if(kept?, do: output * scale, else: 0.0) | rest], last}
+  end
+
+  # For each unit what its outputs pull at over the batch: 0.0 where it was not active.
+  defp back_through_output(%Tensor{shape: [_, count], rows: rows}, pulls, units, {rate, _}) do
+    scale = 1 / (1 - rate)
+
+    pulls
+    |> Enum.map(&(&1 |> Vector.combine(rows) |> Vector.to_list(count)))
+    |> transpose()
+    |> Enum.zip_with(units, &mask(&1, &2, scale))
+  end
+
+  defp mask([pull | pulls], [output | outputs], scale) when output > 0.0,
+    do: [pull * scale | mask(pulls, outputs, scale)]
+
+  defp mask([_ | pulls], [_ | outputs], scale), do: [0.0 | mask(pulls, outputs, scale)]
+  defp mask([], [], _), do: []
+
+  # A unit that was never active still needs a row: one term, although its factor is zero.
+  defp combine_active(pulls, images) do
+    case active(pulls, images, [], []) do
+      {[], []} -> Vector.scale(hd(images), 0.0)
+      {factors, vectors} -> Vector.combine(factors, vectors)
+    end
+  end
+
+  defp active([pull | pulls], [image | images], factors, vectors) when pull != 0.0 do
+    active(pulls, images, [pull | factors], [image | vectors])
+  end
+
+  defp active([_ | pulls], [_ | images], factors, vectors), do: active(pulls, images, factors, vectors)
+  defp active([], [], factors, vectors), do: {factors, vectors}
+
+  @doc "The loss of one example."
+  @spec cross_entropy([float], byte) :: float
+  def cross_entropy(logits, label), do: log_sum_exp(logits) - Enum.at(logits, label)
+
+  defp softmax_error(logits, label, weight) do
+    total = log_sum_exp(logits)
+    softmax_error(logits, label, total, weight)
+  end
+
+  defp softmax_error([z | rest], label, total, weight) do
+    target = if label == 0, do: 1.0, else: 0.0
+    [(:math.exp(z - total) - target) * weight | softmax_error(rest, label - 1, total, weight)]
+  end
+
+  defp softmax_error([], _, _, _), do: []
+
+  # The largest logit is taken out, so that no exponential overflows.
+  defp log_sum_exp(logits) do
+    largest = Enum.max(logits)
+    largest + :math.log(logits |> Enum.map(&:math.exp(&1 - largest)) |> Enum.sum())
+  end
+
+  defp like(tensor, rows), do: %Tensor{tensor | rows: rows}
+  defp transpose(rows), do: Enum.zip_with(rows, & &1)
+end
