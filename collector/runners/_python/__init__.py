@@ -1,0 +1,1 @@
+"""What the Python runners share; README.md says which file holds what."""

@@ -1,0 +1,43 @@
+"""PyTorch runner. What the Python runners share (data, events, loop …) lies in ../_python; see its README.md."""
+
+import time
+
+START = (time.monotonic_ns(), time.time_ns())  # run_start: before any other statement
+
+import platform
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
+from _python.program import main
+
+SUPPORTED = {"device": ("cpu", "cuda"), "variant": ("eager",)}
+
+
+def describe() -> dict[str, object]:
+    """Return the versions of PyTorch and of the libraries that hold its kernels."""
+    import torch
+
+    build = torch.__config__.show()
+    libraries = {
+        "mkl": r"oneAPI Math Kernel Library Version (\S+)",
+        "onednn": r"MKL-DNN v(\S+)",
+        "cpu_capability": r"CPU capability usage: (\S+)",
+    }
+    found = {name: match[1] for name, pattern in libraries.items() if (match := re.search(pattern, build))}
+    return {
+        "language": "Python",
+        "language_version": platform.python_version(),
+        "framework": "PyTorch",
+        "framework_version": torch.__version__,
+        "devices": ["cpu", *(["cuda"] if torch.cuda.is_available() else [])],
+        "numpy": version("numpy"),
+        **({"cuda": torch.version.cuda} if torch.version.cuda else {}),
+        **found,
+    }
+
+
+if __name__ == "__main__":
+    main(START, SUPPORTED, describe)
