@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -186,17 +187,23 @@ def decide(
         return Decision(Verdict.INSUFFICIENT, _too_few(comparison.heats))
     if control is None or not control.has_interval:
         return Decision(Verdict.UNDECIDED, _no_control(control))
+    verdict, reason = _ruling(comparison, control, adjusted_p, margin_ratio)
+    if verdict is not Verdict.UNDECIDED:
+        return Decision(verdict)
     low, high = heats_to_decide(comparison, control, margin_ratio, family_size)
-    if not control.effect.interval(0.95).is_inside(log_margin(margin_ratio)):
-        return Decision(Verdict.UNDECIDED, _cannot_resolve(control, margin_ratio), low, high)
-    verdict = _conclusion(comparison, control.floor, adjusted_p, log_margin(margin_ratio))
-    by_ranks = _signed_rank_conclusion(comparison, control.floor, log_margin(margin_ratio))
-    if verdict is Verdict.UNDECIDED:
-        return Decision(verdict, _undecided(low, high, margin_ratio), low, high)
-    if by_ranks not in (verdict, Verdict.UNDECIDED):
-        reason = f"outliers: the mean says {verdict}, the ranks say {by_ranks}"
-        return Decision(Verdict.UNDECIDED, reason, low, high)
-    return Decision(verdict)
+    return Decision(verdict, reason or _not_shown(low, high, margin_ratio), low, high)
+
+
+def _ruling(comparison: Comparison, control: Comparison, adjusted_p: float, margin_ratio: float) -> tuple[Verdict, str]:
+    """Return the verdict where there are heats enough, and what forbids one."""
+    margin = log_margin(margin_ratio)
+    if not control.effect.interval(0.95).is_inside(margin):
+        return Verdict.UNDECIDED, _cannot_resolve(control, margin_ratio)
+    verdict = _conclusion(comparison, control.floor, adjusted_p, margin)
+    by_ranks = _signed_rank_conclusion(comparison, control.floor, margin)
+    if verdict is not by_ranks and Verdict.UNDECIDED not in (verdict, by_ranks):
+        return Verdict.UNDECIDED, f"outliers: the mean says {verdict}, the ranks say {by_ranks}"
+    return verdict, ""
 
 
 def _conclusion(comparison: Comparison, floor: float, adjusted_p: float, margin: float) -> Verdict:
@@ -243,7 +250,7 @@ def _cannot_resolve(control: Comparison, margin_ratio: float) -> str:
     )
 
 
-def _undecided(low: int | None, high: int | None, margin_ratio: float) -> str:
+def _not_shown(low: int | None, high: int | None, margin_ratio: float) -> str:
     shown = f"neither a difference nor a dead heat within {100 * margin_ratio:g} % is shown"
     if low is None:
         return (
@@ -286,12 +293,18 @@ def _decides(
 
     def decides(heats: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         error = 1 / np.sqrt(heats)
-        floor = abs(floor_estimate) + stats.t.ppf(0.975, heats - 1) * floor_deviation * error
-        is_dead_heat = abs(estimate) + stats.t.ppf(0.95, heats - 1) * deviation * error < margin
-        differs = (abs(estimate) > stats.t.ppf(1 - alpha / 2, heats - 1) * deviation * error) & (abs(estimate) > floor)
-        return np.asarray((floor < margin) & (is_dead_heat | differs), dtype=np.bool_)
+        floor = abs(floor_estimate) + _quantiles(0.975)[heats] * floor_deviation * error
+        is_dead_heat = abs(estimate) + _quantiles(0.95)[heats] * deviation * error < margin
+        is_shown = abs(estimate) > _quantiles(1 - alpha / 2)[heats] * deviation * error
+        return np.asarray((floor < margin) & (is_dead_heat | (is_shown & (abs(estimate) > floor))), dtype=np.bool_)
 
     return decides
+
+
+@functools.cache
+def _quantiles(probability: float) -> Floats:
+    """Return the quantile of t for each number of heats up to `MOST_HEATS`, by index."""
+    return np.asarray(stats.t.ppf(probability, np.maximum(np.arange(MOST_HEATS + 1) - 1, 1)))
 
 
 def _fewest_heats(decides: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]], *, more_than: int) -> int | None:

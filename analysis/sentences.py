@@ -50,7 +50,7 @@ def difference(ratio: float, baseline: str, width_ratio: float | None = None) ->
     ('34 % longer than b', '25 % less than b', '12.3 times as long as b')
     """
     if ratio >= TIMES_FROM:
-        return f"{ratio:.3g} times as long as {baseline}"
+        return f"{_times(ratio)} times as long as {baseline}"
     return f"{_percent(ratio, _decimals(ratio, width_ratio))} than {baseline}"
 
 
@@ -58,10 +58,10 @@ def interval(low: float, high: float, ratio: float) -> str:
     """Return the interval in the same words as its ratio.
 
     >>> interval(1.31, 1.37, 1.34), interval(0.98, 1.04, 1.01), interval(11.5, 13.0, 12.3)
-    ('31 % to 37 % longer', '2.0 % less to 4.0 % longer', '11.5 to 13 times')
+    ('31 % to 37 % longer', '2.0 % less to 4.0 % longer', '11.5 to 13.0 times')
     """
     if ratio >= TIMES_FROM:
-        return f"{low:.3g} to {high:.3g} times"
+        return f"{_times(low)} to {_times(high)} times"
     decimals = _decimals(ratio, high - low)
     first, last = _percent(low, decimals), _percent(high, decimals)
     if first.split()[-1] == last.split()[-1]:
@@ -79,6 +79,11 @@ def seconds(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f} s"
     return f"{value:#.3g} s" if value >= 1e-4 else f"{value:.3g} s"
+
+
+def _times(ratio: float) -> str:
+    """Return a ratio to three digits."""
+    return f"{ratio:,.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}"
 
 
 def _percent(ratio: float, decimals: int) -> str:
