@@ -1,0 +1,34 @@
+"""The metrics of `measurements`: the only list of names, units and directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from store.records import PHASES
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a named number is."""
+
+    unit: str
+    better: Literal["lower", "higher", "neither"]
+    description: str
+
+
+METRICS: dict[str, Metric] = {
+    "train_clock_s": Metric("s", "lower", "sum of the synchronised training intervals"),
+    "e2e_clock_s": Metric("s", "lower", "spawn until run_stop, everything included"),
+    "time_to_first_step_s": Metric("s", "lower", "spawn until the end of the first training step"),
+    "train_s_per_epoch": Metric("s", "lower", "train clock divided by the epochs trained"),
+    "examples_per_s": Metric("1/s", "higher", "examples trained on per second of the train clock"),
+    "time_to_target_train_s": Metric("s", "lower", "train clock when the target accuracy was met"),
+    "time_to_target_e2e_s": Metric("s", "lower", "e2e clock when the target accuracy was met"),
+    "epochs_to_target": Metric("1", "lower", "epochs trained when the target accuracy was met"),
+    "final_test_accuracy": Metric("1", "higher", "test accuracy of the last evaluation, as a fraction"),
+    "cpu_s": Metric("s", "lower", "CPU seconds of the process tree over the whole run"),
+    "cpu_cores_busy": Metric("1", "neither", "CPU seconds of the process tree per second of the run"),
+    "memory_peak_bytes": Metric("B", "lower", "largest resident memory of the process tree that was read"),
+    **{f"{name}_phase_s": Metric("s", "lower", f"seconds in phase {name}, all of its intervals") for name in PHASES},
+}
