@@ -1,0 +1,159 @@
+"""Findings for the terminal: which ones, and as which columns. Verdicts are those of the site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis.findings import Cell, Finding, Verdict
+from analysis.results import Measured, ResultsError, latest_campaign, read_measured
+from analysis.sentences import difference, entry_name, interval, seconds, sentence
+
+if TYPE_CHECKING:
+    from store.database import Store
+
+TABLE_COLUMNS = ["clock", "candidate", "it took", "baseline", "that took", "difference", "95 % interval", "heats", "verdict"]  # fmt: skip  # noqa: E501
+CELL_COLUMNS = [field.name for field in fields(Cell)]
+FINDING_COLUMNS = [field.name for field in fields(Finding) if field.name != "cell"]
+
+
+def read_findings(store: Store, *, workload: str | None = None, everything: bool = False) -> list[Finding]:
+    """Return the findings of the latest campaign, or of all.
+
+    Raises
+    ------
+    ResultsError
+        If nothing was measured on `workload`.
+    """
+    measured = read_measured(store)
+    found = measured.findings()
+    if not everything:
+        campaign_id = latest_campaign(measured.runs)
+        found = [finding for finding in found if finding.cell.campaign_id == campaign_id]
+    return _of_workload(found, workload)
+
+
+def read_comparison(store: Store, first: str, second: str, *, workload: str | None = None) -> list[Finding]:
+    """Return `second` against `first`, as published where one of them is the baseline.
+
+    Two entries that the suite never set against each other are paired in the same heats; the result is an
+    observation without a verdict, because nobody planned it.
+
+    Raises
+    ------
+    ResultsError
+        If an entry or the workload was never measured, or both names mean the same entry.
+    """
+    measured = read_measured(store)
+    one, other = find_entry(measured.runs, first), find_entry(measured.runs, second)
+    if one == other:
+        raise ResultsError(f"compare: {first!r} and {second!r} are both {one}; expected two entries. Name another.")
+    published = [f for f in measured.findings() if {f.baseline, f.candidate} == {one, other}]
+    cells = {finding.cell for finding in published}
+    others = [f for f in _unplanned(measured, one, other) if f.cell not in cells]
+    return _of_workload([*published, *others], workload)
+
+
+def find_entry(runs: pd.DataFrame, name: str) -> str:
+    """Return the entry that `name` means: itself, or the headline variant of a runner.
+
+    Raises
+    ------
+    ResultsError
+        If no run is of that entry.
+    """
+    known = runs.drop_duplicates("entry")
+    mine = known[(known["entry"] == name) | ((known["runner"] == name) & known["headline"])]
+    if mine.empty:
+        listed = ", ".join(sorted(known["entry"])) or "none"
+        raise ResultsError(f"compare: {name!r} was never measured; measured are {listed}. Name one of these.")
+    return str(mine["entry"].iloc[0])
+
+
+def by_cell(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
+    """Return the findings of each cell under a title that says what it is."""
+    return [(cell_title(cell), list(group)) for cell, group in groupby(findings, key=lambda f: f.cell)]
+
+
+def cell_title(cell: Cell) -> str:
+    """Return what a cell is, for people."""
+    threads = f"{cell.threads} thread{'s' if cell.threads != 1 else ''}"
+    work = f"{cell.steps} steps" if cell.mode == "steps" else f"{cell.epochs} epoch{'s' if cell.epochs != 1 else ''}"
+    return f"{cell.workload}: {work}, batch size {cell.batch_size}, {cell.device}, {threads}, {cell.dtype}"
+
+
+def table_rows(findings: Sequence[Finding]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the findings of one cell as people read them."""
+    return TABLE_COLUMNS, [_table_row(finding) for finding in findings]
+
+
+def exact_rows(findings: Sequence[Finding]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return every field of every finding, those of its cell first."""
+    values = [
+        (
+            *(getattr(finding.cell, name) for name in CELL_COLUMNS),
+            *(_plain(getattr(finding, name)) for name in FINDING_COLUMNS),
+        )
+        for finding in findings
+    ]
+    return [*CELL_COLUMNS, *FINDING_COLUMNS], values
+
+
+def _of_workload(findings: list[Finding], workload: str | None) -> list[Finding]:
+    known = sorted({finding.cell.workload for finding in findings})
+    if workload is not None and workload not in known:
+        raise ResultsError(
+            f"--workload: got {workload!r}; there are findings on {', '.join(known) or 'none'}. Name one of these."
+        )
+    return [finding for finding in findings if workload in (None, finding.cell.workload)]
+
+
+def _unplanned(measured: Measured, first: str, second: str) -> list[Finding]:
+    """Return `second` against `first` as if `first` were the baseline, without a verdict."""
+    rebased = measured.against(first).findings()
+    found = [finding for finding in rebased if finding.candidate == second and finding.heats]
+    return [_observation(finding) for finding in found]
+
+
+def _observation(finding: Finding) -> Finding:
+    if finding.verdict is Verdict.NOT_RANKED:
+        return finding
+    reason = "because the suite did not plan this comparison: no margin, no adjustment and no A/A control are its own"
+    undecided = replace(
+        finding,
+        verdict=Verdict.UNDECIDED,
+        reason=reason,
+        adjusted_p=None,
+        heats_to_decide_low=None,
+        heats_to_decide_high=None,
+    )
+    return replace(undecided, sentence=sentence(undecided))
+
+
+def _table_row(finding: Finding) -> tuple[Any, ...]:
+    ratio, low, high = finding.ratio, finding.ratio_low, finding.ratio_high
+    baseline = entry_name(finding.baseline, is_headline=finding.baseline_headline)
+    return (
+        finding.clock,
+        entry_name(finding.candidate, is_headline=finding.candidate_headline),
+        seconds(finding.candidate_value) if finding.candidate_value is not None else "",
+        baseline,
+        seconds(finding.baseline_value) if finding.baseline_value is not None else "",
+        _difference(ratio, baseline) if ratio is not None else "",
+        interval(low, high, ratio) if low is not None and high is not None and ratio is not None else "",
+        finding.heats,
+        str(finding.verdict),
+    )
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Verdict) else value
+
+
+def _difference(ratio: float, baseline: str) -> str:
+    words = difference(ratio, baseline)
+    return words.removesuffix(f" than {baseline}").removesuffix(f" as {baseline}")

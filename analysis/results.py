@@ -1,0 +1,76 @@
+"""What the store holds, read once for pages and terminal alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis import frames
+from analysis.findings import Finding, find_all
+
+if TYPE_CHECKING:
+    from store.database import Store
+
+
+class ResultsError(ValueError):
+    """Something asked of the results that they do not have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The frames that findings are made of (see `analysis.frames`)."""
+
+    runs: pd.DataFrame  # of each heat's last complete attempt
+    epochs: pd.DataFrame
+    unavailable: pd.DataFrame
+    gates: pd.DataFrame  # every result there ever was
+
+    def findings(self) -> list[Finding]:
+        """Return every finding."""
+        return find_all(self.runs, self.epochs, self.unavailable, self.gates)
+
+    def against(self, baseline: str) -> Measured:
+        """Return the same measurements with another baseline, as no suite planned it."""
+        return replace(self, runs=self.runs.assign(baseline=baseline))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Everything that pages are made of, except telemetry."""
+
+    measured: Measured
+    findings: list[Finding]
+    runs: pd.DataFrame  # every attempt of every run
+    phases: pd.DataFrame
+    gates: pd.DataFrame  # the last of each part
+    environments: pd.DataFrame
+
+
+def read_measured(store: Store) -> Measured:
+    """Return the frames that findings are made of."""
+    return Measured(
+        runs=frames.read_counted_runs(store),
+        epochs=frames.read_epochs(store),
+        unavailable=frames.read_unavailable(store),
+        gates=frames.read_gates(store),
+    )
+
+
+def read_results(store: Store) -> Results:
+    """Return everything that pages are made of, except telemetry."""
+    measured = read_measured(store)
+    return Results(
+        measured=measured,
+        findings=measured.findings(),
+        runs=frames.read_runs(store),
+        phases=frames.read_phases(store),
+        gates=frames.read_latest_gates(store),
+        environments=frames.read_environments(store),
+    )
+
+
+def latest_campaign(runs: pd.DataFrame) -> str:
+    """Return the campaign of the run that started last, or an empty string."""
+    return str(runs.loc[runs["started_at"].idxmax(), "campaign_id"]) if len(runs) else ""
