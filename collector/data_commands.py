@@ -1,0 +1,115 @@
+"""The commands `deadheat data`: get the data sets, and see what is there."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from collector.dataset import (
+    Dataset,
+    DatasetError,
+    dataset_folder,
+    fetch_dataset,
+    known_datasets,
+    probe_dataset,
+    read_dataset,
+)
+from collector.source import FolderSource, Report
+
+data_app = typer.Typer(no_args_is_help=True, help="Get the data sets. Example: deadheat data fetch mnist")
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="The data set; `deadheat data list` shows them.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All data sets.")] = False,
+    folder: Annotated[Path | None, typer.Option("--from", help="A folder to look into first.")] = None,
+) -> None:
+    """Get a data set from the first source that has it, and verify every file.
+
+    Example: deadheat data fetch mnist
+    """
+    if (name is None) is not every:
+        raise DatasetError(
+            f"data fetch: got {'a name and --all' if name else 'no name'}; expected a name or --all. "
+            f"Known data sets: {', '.join(known_datasets())}."
+        )
+    given = [FolderSource(kind="folder", path=str(folder))] if folder else []
+    for dataset in map(read_dataset, known_datasets() if name is None else [name]):
+        with _progress() as report:
+            fetch_dataset(dataset, sources=[*given, *dataset.sources], report=report)
+        typer.echo(f"{dataset.name}: verified in {dataset_folder(dataset)}")
+
+
+@data_app.command("list")
+def list_datasets(
+    form: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", help="How the list is written.")
+    ] = "table",
+) -> None:
+    """List the data sets with their state, size, licence and citation.
+
+    Example: deadheat data list
+    """
+    rows = [_row(read_dataset(name)) for name in known_datasets()]
+    if form == "json":
+        sys.stdout.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    elif form == "csv":
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        _write_table(rows)
+
+
+def _row(dataset: Dataset) -> dict[str, str | int]:
+    return {
+        "name": dataset.name,
+        "state": _state(dataset),
+        "size_bytes": dataset.size_bytes,
+        "licence": dataset.licence,
+        "title": dataset.title,
+        "citation": dataset.citation,
+        "folder": str(dataset_folder(dataset)),
+    }
+
+
+def _state(dataset: Dataset) -> str:
+    try:
+        probe_dataset(dataset)
+    except DatasetError:
+        return "damaged" if any((dataset_folder(dataset) / f.name).exists() for f in dataset.files.all()) else "absent"
+    return "ready"
+
+
+def _write_table(rows: list[dict[str, str | int]]) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=100_000)
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    console.print(table, highlight=False)
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """Show a bar per file on a terminal's standard error."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield report
