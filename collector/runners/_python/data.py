@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from _python.trial import Trial
 
 Array = NDArray[np.float32]
+Order = NDArray[np.int32]
 Weights = dict[str, Array]
 
 UNSIGNED_BYTE = 8  # IDX's code of the element type
@@ -26,7 +27,7 @@ class Files:
     train_labels: NDArray[np.uint8]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.uint8]
-    order: NDArray[np.int32]
+    order: Order
     weights: Weights
 
 
@@ -38,7 +39,7 @@ class Data:
     train_labels: NDArray[np.int32]
     test_images: Array
     test_labels: NDArray[np.int32]
-    order: NDArray[np.int32]
+    order: Order
 
 
 def read_files(trial: Trial) -> Files:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from _python.data import Data, Weights, read_weights, write_array, write_weights
+from _python.data import Weights, read_weights, write_array, write_weights
 from _python.trainer import Batch, Trainer
 from _python.trial import Trial
 
 
-def write_gate_training(trainer: Trainer, trial: Trial, data: Data, weights: Weights) -> None:
+def write_gate_training(trainer: Trainer[Batch], trial: Trial, epochs: int, weights: Weights) -> None:
     """Write parts A to D; each begins with the gate weights and a fresh optimizer."""
     output, first, second = Path(trial["output"]), *trainer.batches(0)[:2]
-    _write_losses(trainer, list(_all_batches(trainer, data)), output)
+    _write_losses(trainer, [batch for row in range(epochs) for batch in trainer.batches(row)], output)
     trainer.reset(weights)
     write_weights(output, "b.gradient", trainer.gradient(first))
     trainer.reset(weights)
@@ -27,28 +26,23 @@ def write_gate_training(trainer: Trainer, trial: Trial, data: Data, weights: Wei
     write_weights(output, "d.weights2", trainer.weights())
 
 
-def write_gate_evaluation(trainer: Trainer, trial: Trial) -> None:
+def write_gate_evaluation(trainer: Trainer[Batch], trial: Trial) -> None:
     """Write part F: the evaluation of the given checkpoint."""
     output = Path(trial["output"])
     trainer.reset(read_weights(Path(trial["gate.checkpoint"])))
     write_array(output / "f.logits.npy", np.concatenate([np.asarray(logits) for logits in trainer.predict()]))
-    correct, loss = trainer.evaluate()
+    _, correct, loss = trainer.evaluate()
     write_array(output / "f.correct.npy", np.array([correct], dtype=np.int32))
     write_array(output / "f.loss.npy", np.array([loss], dtype=np.float64))
 
 
-def _all_batches(trainer: Trainer, data: Data) -> Iterator[Batch]:
-    for row in range(len(data.order)):
-        yield from trainer.batches(row)
-
-
-def _write_losses(trainer: Trainer, batches: list[Batch], output: Path) -> None:
+def _write_losses(trainer: Trainer[Batch], batches: list[Batch], output: Path) -> None:
     results = [trainer.logits_and_loss(batch) for batch in batches]
     write_array(output / "a.losses.npy", np.array([loss for _, loss in results], dtype=np.float64))
     write_array(output / "a.logits.npy", results[0][0])
 
 
-def _write_given_updates(trainer: Trainer, gradients: Weights, output: Path) -> None:
+def _write_given_updates(trainer: Trainer[Batch], gradients: Weights, output: Path) -> None:
     for number in range(len(next(iter(gradients.values())))):
         trainer.update({name: gradient[number] for name, gradient in gradients.items()})
     write_weights(output, "c.weights", trainer.weights())

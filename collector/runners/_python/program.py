@@ -16,7 +16,7 @@ from _python.schedule import reason_uncut
 from _python.trial import Trial, read_trial, reason_unsupported
 
 if TYPE_CHECKING:
-    from _python.data import Data, Weights
+    from _python.data import Files
     from _python.trainer import Trainer
 
 
@@ -52,30 +52,28 @@ def _run(trial: Trial, events: EventWriter) -> None:
     events.write("preprocess_stop")
     build = partial(framework.Trainer, trial, data, files.weights)
     work = _prove if trial["mode"] == "gate" else _train
-    trainer = work(build, trial, data, files.weights, events)
+    trainer = work(build, trial, files, events)
     if trainer is not None:
         events.write("run_stop", **trainer.report())
 
 
 def _train(
-    build: Callable[[float], Trainer], trial: Trial, data: Data, weights: Weights, events: EventWriter
-) -> Trainer | None:
+    build: Callable[[float], Trainer[Any]], trial: Trial, files: Files, events: EventWriter
+) -> Trainer[Any] | None:
     from _python.loop import train, warm_up
 
     trainer = build(trial["model.dropout_rate"])
     events.write("build_stop", parameters=trainer.parameters)
-    warm_up(trainer, weights)
+    warm_up(trainer, files.weights)
     events.write("compile_stop")
-    return trainer if train(trainer, trial, data, events) else None
+    return trainer if train(trainer, trial, files.order, events) else None
 
 
-def _prove(
-    build: Callable[[float], Trainer], trial: Trial, data: Data, weights: Weights, events: EventWriter
-) -> Trainer:
+def _prove(build: Callable[[float], Trainer[Any]], trial: Trial, files: Files, events: EventWriter) -> Trainer[Any]:
     from _python.gate import write_gate_evaluation, write_gate_training
 
     trainer = build(trial["gate.dropout_rate"])
     events.write("build_stop", parameters=trainer.parameters)
-    write_gate_training(trainer, trial, data, weights)
+    write_gate_training(trainer, trial, len(files.order), files.weights)
     write_gate_evaluation(build(trial["model.dropout_rate"]), trial)
     return trainer

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import TypeVar
 
 from _python.trial import Trial
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def epoch_pairs(trial: Trial, epochs: int, examples: int) -> list[Pair]:
             chunk_stops=chunk_stops(stop - start, chunks),
         )
         for row in range(epochs)
-        for part, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False), start=1)
+        for part, (start, stop) in enumerate(itertools.pairwise(cuts), start=1)
     ]
 
 
@@ -67,5 +68,5 @@ def one_per_length(batches: Sequence[T]) -> list[T]:
     """Return the first batch of each length that occurs."""
     by_length: dict[int, T] = {}
     for batch in batches:
-        by_length.setdefault(len(batch), batch)  # type: ignore[arg-type]
+        by_length.setdefault(len(batch), batch)
     return list(by_length.values())

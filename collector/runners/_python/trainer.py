@@ -1,28 +1,24 @@
-"""What each runner's train.py must offer: a class `Trainer` as below, with the hooks of loop.py and gate.py, and
+"""What each runner's train.py must offer.
 
+- `Trainer`: a class with the hooks of loop.py and gate.py, as below;
 - `initialise(trial)`: import the framework and set it up (threads, device, precision), before `import_stop`;
 - `place(trial, data)`: put the standardised data on the device, synchronised, before `preprocess_stop`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence, Sized
+from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
 from _python.data import Data, Weights
 from _python.trial import Trial
 
-
-class Batch(Protocol):
-    """Indices of one batch, in whatever array the framework gathers by."""
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
+Batch = TypeVar("Batch", bound=Sized)  # the indices of one batch, in whatever array the framework gathers by
 
 
-class Trainer(Protocol):
+class Trainer(Protocol[Batch]):
     """Model, optimizer and resident data of one trial."""
 
     parameters: int  # trainable parameters, counted on the model
@@ -35,7 +31,7 @@ class Trainer(Protocol):
     def batches(self, row: int) -> Sequence[Batch]:
         """Return the batches of one epoch, in order."""
 
-    def step(self, batch: Any) -> None:
+    def step(self, batch: Batch) -> None:
         """Do one training step and add its loss, times its examples, to the sum on the device."""
 
     def synchronise(self) -> None:
@@ -47,13 +43,13 @@ class Trainer(Protocol):
     def predict(self) -> Iterable[Any]:
         """Yield the logits of the test set, batch by batch, in evaluation mode."""
 
-    def evaluate(self) -> tuple[int, float]:
-        """Return correct predictions and mean loss on the whole test set."""
+    def evaluate(self) -> tuple[int, int, float]:
+        """Return examples, correct predictions and mean loss on the whole test set."""
 
-    def logits_and_loss(self, batch: Any) -> tuple[NDArray[Any], float]:
+    def logits_and_loss(self, batch: Batch) -> tuple[NDArray[Any], float]:
         """Return logits and mean loss of one batch in training mode; the weights stay (gate A)."""
 
-    def gradient(self, batch: Any) -> Weights:
+    def gradient(self, batch: Batch) -> Weights:
         """Return the gradient of the mean loss of one batch, without weight decay (gate B)."""
 
     def update(self, gradient: Weights) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import nn
-
 from _python.trial import Trial
+from torch import nn
 
 
 def build_model(trial: Trial, dropout_rate: float) -> nn.Module:

@@ -1,5 +1,6 @@
 """PyTorch runner. What the Python runners share (data, events, loop …) lies in ../_python; see its README.md."""
 
+# ruff: noqa: E402 -- the clock is read before anything else is imported
 import time
 
 START = (time.monotonic_ns(), time.time_ns())  # run_start: before any other statement

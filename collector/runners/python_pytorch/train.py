@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-
-from _python.data import Data, Weights
+from _python.data import Array, Data, Weights
 from _python.trial import Trial
 from model import build_model
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +101,20 @@ class Trainer:
         self.model.train()
 
     @torch.inference_mode()
-    def evaluate(self) -> tuple[int, float]:
-        """Return correct predictions and mean loss on the whole test set."""
+    def evaluate(self) -> tuple[int, int, float]:
+        """Return examples, correct predictions and mean loss on the whole test set."""
         correct, loss_sum = torch.zeros((), dtype=torch.int64, device=self.device), torch.zeros((), device=self.device)
         all_labels = self.data.test_labels
         for logits, labels in zip(self.predict(), all_labels.split(self.trial["eval_batch_size"]), strict=True):
             correct += (logits.argmax(dim=1) == labels).sum()
             loss_sum += cross_entropy(logits, labels, reduction="sum")
-        return int(correct), float(loss_sum) / len(all_labels)
+        return len(all_labels), int(correct), float(loss_sum) / len(all_labels)
 
     @torch.no_grad()
-    def logits_and_loss(self, batch: Tensor) -> tuple[Any, float]:
+    def logits_and_loss(self, batch: Tensor) -> tuple[Array, float]:
         """Return logits and mean loss of one batch in training mode."""
         logits, loss = self._forward(batch)
-        return logits.cpu().numpy(), float(loss)
+        return _array(logits), float(loss)
 
     def gradient(self, batch: Tensor) -> Weights:
         """Return the gradient of the mean loss of one batch."""
@@ -172,9 +171,10 @@ def build_optimizer(trial: Trial, model: nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def _array(tensor: Tensor | None) -> Any:
+def _array(tensor: Tensor | None) -> Array:
     assert tensor is not None
-    return tensor.detach().cpu().numpy()
+    array: Array = tensor.detach().cpu().numpy()
+    return array
 
 
 def _synchronise(device: torch.device) -> None:
