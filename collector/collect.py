@@ -69,8 +69,8 @@ class Reporter(Protocol):
         """Say one line."""
         ...
 
-    def begin(self, campaign: Campaign, heats: Sequence[Heat], left: int) -> None:
-        """Say that `left` of the campaign's `heats` are to be run."""
+    def begin(self, campaign: Campaign, due: Sequence[Heat]) -> None:
+        """Say which heats of the campaign are to be run."""
         ...
 
     def begin_run(self, heat: Heat, trial: Trial) -> None:
@@ -88,6 +88,7 @@ class Setting:
 
     executor: Executor
     data: Callable[[str], DataFiles]  # data set name -> its verified files
+    environment: Callable[[Mapping[str, Mapping[str, str]]], EnvironmentRow] = probe_environment  # versions -> row
     workloads: Path = WORKLOADS
     runners: Path = RUNNERS
 
@@ -99,6 +100,7 @@ class Summary:
     campaign_id: str
     statuses: Mapping[str, int]  # of the runs of this call
     left_out: Mapping[str, str]  # entry and workload -> why
+    refused: int  # entries that failed the gate
     already_finished: bool = False
 
     @property
@@ -130,20 +132,21 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
     machine = probe_machine(cells, setting)
     earlier = latest_campaign(read_campaigns(store), suite, machine.environment.environment_id)
     if once and earlier and is_finished(earlier, read_history(store, earlier.campaign_id), suite.heat_attempts):
-        return Summary(campaign_id=earlier.campaign_id, statuses={}, left_out={}, already_finished=True)
+        return Summary(campaign_id=earlier.campaign_id, statuses={}, left_out={}, refused=0, already_finished=True)
     gates = gate_cells(cells, machine, store, setting, report)
     left_out = reasons_left_out(cells, machine, gates)
     heats = plan_heats(suite, require_competition(suite, competing_cells(cells, left_out), left_out))
     campaign = unfinished_campaign(suite, heats, store, earlier)
     if campaign is None:
         campaign = begin_campaign(suite, heats, cells, machine, store, setting)
-    store_gates(store, gates, campaign)
+    store_gates(store, gates, campaign.campaign_id)
     work = _Work(suite=suite, campaign=campaign, store=store, setting=setting, machine=machine, gates=gates)
     statuses = run_heats(work, heats, report)
     return Summary(
         campaign_id=campaign.campaign_id,
         statuses=statuses,
         left_out={str(key): reason for key, reason in left_out.items()},
+        refused=sum(not result.passed for result in gates.values()),
     )
 
 
@@ -158,7 +161,7 @@ def probe_machine(cells: Sequence[Cell], setting: Setting) -> Machine:
             unavailable[name] = str(reason)
     versions: dict[str, Mapping[str, str]] = {name: d.versions for name, d in descriptions.items()}
     versions |= {name: {"unavailable": reason} for name, reason in unavailable.items()}
-    return Machine(environment=probe_environment(versions), descriptions=descriptions, unavailable=unavailable)
+    return Machine(environment=setting.environment(versions), descriptions=descriptions, unavailable=unavailable)
 
 
 def gate_cells(
@@ -233,9 +236,9 @@ def begin_campaign(
     return campaign
 
 
-def store_gates(store: Store, gates: Mapping[GateKey, GateResult], campaign: Campaign) -> None:
+def store_gates(store: Store, gates: Mapping[GateKey, GateResult], campaign_id: str) -> None:
     """Append the rows of the gates of this call."""
-    rows = [dataclasses.replace(row, campaign_id=campaign.campaign_id) for r in gates.values() for row in r.rows]
+    rows = [dataclasses.replace(row, campaign_id=campaign_id) for r in gates.values() for row in r.rows]
     if rows:
         store.append(f"gates-{uuid.uuid4().hex[:16]}", rows, day=datetime.now(UTC).date())
 
@@ -255,7 +258,7 @@ def run_heats(work: _Work, heats: Sequence[Heat], report: Reporter) -> Counter[s
     history = read_history(work.store, work.campaign.campaign_id)
     attempts = read_attempts(work.store, work.campaign.campaign_id)
     due = [heat for heat in heats if not _history(work, heat, history).is_done(work.suite.heat_attempts)]
-    report.begin(work.campaign, heats, len(due))
+    report.begin(work.campaign, due)
     statuses: Counter[str] = Counter()
     for heat in due:
         known = _history(work, heat, history)

@@ -28,7 +28,7 @@ SPEED_VARIABLES = (
 def probe_environment(versions: Mapping[str, Mapping[str, str]]) -> EnvironmentRow:
     """Return this machine as a row; `versions` is what each runner's --describe told, or why it could not."""
     gpus = probe_gpus()
-    commit, dirty, changes = probe_commit(PROJECT)
+    commit, dirty = probe_commit(PROJECT)
     row = EnvironmentRow(
         environment_id="",
         captured_at=datetime.now(UTC),
@@ -46,15 +46,22 @@ def probe_environment(versions: Mapping[str, Mapping[str, str]]) -> EnvironmentR
         git_commit=commit,
         git_dirty=dirty,
         versions=json.dumps({name: dict(told) for name, told in versions.items()}, sort_keys=True),
-        settings=json.dumps({**probe_settings(), "uncommitted_changes": changes}, sort_keys=True),
+        settings=json.dumps({**probe_settings(), "collector": read_code_hash(PROJECT)}, sort_keys=True),
     )
     return EnvironmentRow(**{**asdict(row), "environment_id": environment_id(row)})
 
 
 def environment_id(row: EnvironmentRow) -> str:
-    """Return the content hash of everything in `row` but its id and when it was captured."""
-    facts = {name: value for name, value in asdict(row).items() if name not in ("environment_id", "captured_at")}
+    """Return the content hash of what may change a measurement: the commit may not, the measuring code may."""
+    silent = ("environment_id", "captured_at", "git_commit", "git_dirty")
+    facts = {name: value for name, value in asdict(row).items() if name not in silent}
     return content_hash(json.dumps(facts, sort_keys=True))
+
+
+def read_code_hash(project: Path) -> str:
+    """Return a hash of the collector with its runners, workloads and suites, as they lie there now."""
+    files = sorted(f for f in (project / "collector").rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+    return content_hash(*(item for f in files for item in (str(f.relative_to(project)), f.read_bytes())))
 
 
 def probe_settings() -> dict[str, str]:
@@ -94,14 +101,10 @@ def probe_gpus() -> list[dict[str, str]]:
         pynvml.nvmlShutdown()
 
 
-def probe_commit(project: Path) -> tuple[str, bool, str]:
-    """Return the commit of `project`, whether its tree is dirty, and a hash of what differs."""
+def probe_commit(project: Path) -> tuple[str, bool]:
+    """Return the commit of `project` and whether its tree is dirty."""
     commit = _read_git(project, "rev-parse", "HEAD")
-    if not commit:
-        return "unknown: not a git checkout", False, ""
-    status = _read_git(project, "status", "--porcelain")
-    changes = content_hash(status, _read_git(project, "diff", "HEAD")) if status else ""
-    return commit, bool(status), changes
+    return commit or "unknown: not a git checkout", bool(_read_git(project, "status", "--porcelain"))
 
 
 def _read_git(project: Path, *arguments: str) -> str:

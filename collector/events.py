@@ -247,7 +247,7 @@ def _explain(line: str, mistakes: ValidationError) -> str:
     if first["type"] == "json_invalid":
         return f"is not JSON ({line[:80]!r}); expected one object per line. Escape strings and write whole lines."
     if first["type"] == "union_tag_invalid":
-        return f"unknown kind in {line[:80]!r}; {first['msg'].partition('expected')[1:][1].strip() or first['msg']}."
+        return f"unknown kind in {line[:80]!r}; expected one of {first['ctx']['expected_tags']}. Correct the runner."
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "finite_number":
         return f"{place}: got {first['input']!r}; expected a finite number. Write a 'diverged' event instead."

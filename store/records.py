@@ -23,7 +23,7 @@ def column(doc: str, unit: str = "") -> Any:
 class EnvironmentRow:
     """One machine with its software, captured once per campaign."""
 
-    environment_id: str = column("content hash of everything below but captured_at")
+    environment_id: str = column("content hash of everything below but captured_at and the commit")
     captured_at: datetime = column("when it was captured", "UTC")
     hostname: str = column("name of the machine")
     os: str = column("operating system and release")

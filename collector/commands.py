@@ -1,0 +1,232 @@
+"""The commands that run the matrix: setup, data, plan, run, gate, runners."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from collector import collect as collection
+from collector.collect import Setting, Summary, collect, gate_cells, probe_machine
+from collector.data_commands import data_app
+from collector.dataset import probe_dataset, read_dataset
+from collector.executors.local import LocalExecutor
+from collector.gating import GateResult
+from collector.inputs import DataFiles
+from collector.lock import host_lock, lock_path
+from collector.matrix import Cell, Group, MatrixError, Suite, expand_suite, known_suites, read_suite
+from collector.plan import Heat, plan_heats
+from collector.progress import TerminalReporter
+from collector.runner import (
+    RunnerUnavailableError,
+    known_runners,
+    probe_description,
+    read_entry,
+    read_runner,
+)
+from collector.toolchain import known_toolchains, setup_toolchains
+from collector.workload import known_workloads, read_workload
+from store.database import Store
+
+app = typer.Typer()
+app.add_typer(data_app, name="data")
+
+PROJECT = Path(__file__).parent.parent
+DEFAULT_SEED = 20260101
+SuiteName = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Name of a suite, or the path of a .toml.")]
+StorePath = Annotated[Path, typer.Option("--store", envvar="DEADHEAT_STORE", help="Where the records are kept.")]
+RunnerNames = Annotated[str, typer.Option("--runner", help="Runners instead of a suite's, separated by commas.")]
+WorkloadNames = Annotated[str, typer.Option("--workload", help="Workloads instead of a suite's, separated by commas.")]
+Heats = Annotated[int, typer.Option("--heats", min=1, help="Heats, with --runner and --workload.")]
+
+
+@app.command()
+def setup(
+    language: Annotated[str | None, typer.Argument(help="julia or elixir; both when not given.")] = None,
+) -> None:
+    """Get the toolchains of Julia and Elixir without touching the system's packages.
+
+    Example: deadheat setup julia
+    """
+    console = Console()
+    results = setup_toolchains([language] if language else known_toolchains(), root=PROJECT, console=console)
+    for result in results:
+        console.print(f"{result.language}: {result.state}: {result.message}", highlight=False, markup=False)
+    if language and any(result.state != "ready" for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(suite: SuiteName = None, runner: RunnerNames = "", workload: WorkloadNames = "", heats: Heats = 10) -> None:
+    """Show the heats of a suite in the order in which they would be run.
+
+    Example: deadheat plan demo
+    """
+    chosen = choose_suite(suite, runner, workload, heats)
+    planned = plan_heats(chosen, expand_suite(chosen))
+    console = Console()
+    console.print(f"{chosen.name}: {chosen.description}", highlight=False, markup=False)
+    console.print(heats_table(planned))
+    runs = sum(len(heat.trials) for heat in planned)
+    console.print(f"{len(planned)} heats, {runs} runs, seed {chosen.seed}; * is the A/A control", highlight=False)
+
+
+@app.command()
+def run(
+    suite: SuiteName = None,
+    runner: RunnerNames = "",
+    workload: WorkloadNames = "",
+    heats: Heats = 10,
+    *,
+    once: Annotated[bool, typer.Option(help="Do nothing if this environment has measured the suite.")] = False,
+    store: StorePath = Path("results"),
+) -> None:
+    """Run a suite: gate, then heat after heat. Interrupted, the same command goes on where it stopped.
+
+    Example: deadheat run demo
+    """
+    chosen = choose_suite(suite, runner, workload, heats)
+    console = Console()
+    with host_lock(lock_path(), f"deadheat run {chosen.name}"), TerminalReporter(console) as report:
+        summary = collect(chosen, Store(store), machine_setting(), report, once=once)
+    for line in summary_lines(summary, store):
+        console.print(line, highlight=False, markup=False)
+    raise typer.Exit(1 if summary.failed or summary.refused else 0)
+
+
+@app.command()
+def gate(
+    runner: RunnerNames = "",
+    workload: WorkloadNames = "",
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every runner on every workload it supports.")] = False,
+    store: StorePath = Path("results"),
+) -> None:
+    """Prove that runners do the same work as the float64 reference; nothing is timed.
+
+    Example: deadheat gate --runner python_pytorch --workload mnist_mlp
+    """
+    if not (everything or runner or workload):
+        raise MatrixError(
+            "gate: nothing was chosen; expected --all, or --runner and --workload. See deadheat gate --help."
+        )
+    cells = gate_matrix(runner, workload)
+    setting, records, console = machine_setting(), Store(store), Console()
+    with host_lock(lock_path(), "deadheat gate"), TerminalReporter(console) as report:
+        machine = probe_machine(cells, setting)
+        results = gate_cells(cells, machine, records, setting, report)
+        collection.store_gates(records, results, campaign_id="")
+    for reason in machine.unavailable.values():
+        console.print(f"unavailable: {reason}", highlight=False, markup=False)
+    console.print(gate_table(list(results.values())))
+    raise typer.Exit(0 if all(result.passed for result in results.values()) else 1)
+
+
+@app.command()
+def runners() -> None:
+    """List every runner with its versions, or why it cannot run here.
+
+    Example: deadheat runners
+    """
+    table = Table("runner", "language", "framework", "family", "class", "state")
+    for name in known_runners():
+        found = read_runner(name)
+        families = ", ".join(f"{variant}: {value.family}" for variant, value in found.variants.items())
+        try:
+            told = probe_description(found)
+            state = f"ready, {found.framework} {told.framework_version}, {found.language} {told.language_version}"
+        except RunnerUnavailableError as reason:
+            state = str(reason)
+        table.add_row(name, found.language, found.framework, families, found.runner_class, state)
+    Console().print(table)
+
+
+def choose_suite(name: str | None, runners: str, workloads: str, heats: int) -> Suite:
+    """Return the suite of that name, or one made of the runners and workloads given instead."""
+    if name:
+        if runners or workloads:
+            raise MatrixError(
+                f"suite {name}: --runner and --workload were given too; expected either a suite or both of them. "
+                "Leave one out."
+            )
+        return read_suite(name)
+    if not (runners and workloads):
+        raise MatrixError(
+            f"no suite was named; expected one of {', '.join(known_suites())}, or --runner and --workload. "
+            "Example: deadheat run demo"
+        )
+    names = runners.split(",")
+    group = Group(workloads=workloads.split(","), runners=names, baseline=names[0], heats=heats)
+    return Suite(name="chosen", description="Chosen on the command line", seed=DEFAULT_SEED, group=[group])
+
+
+def gate_matrix(runners: str, workloads: str) -> list[Cell]:
+    """Return one cell for each workload with every chosen runner that supports it."""
+    names = runners.split(",") if runners else known_runners()
+    entries = [read_entry(name) for name in names]
+    cells = []
+    for name in workloads.split(",") if workloads else known_workloads():
+        workload = read_workload(name)
+        able = [entry for entry in entries if name in read_runner(entry.runner).workloads]
+        if able:
+            group = Group(workloads=[name], runners=[str(e) for e in able], baseline=str(able[0]), heats=1)
+            suite = Suite(name="gate", description="", seed=DEFAULT_SEED, group=[group])
+            cells += expand_suite(suite)
+        elif workloads:
+            raise MatrixError(f"workload {workload.name}: none of {', '.join(names)} supports it. Name another.")
+    return cells
+
+
+def machine_setting() -> Setting:
+    """Return the setting of this machine: local execution, data sets from the cache."""
+    return Setting(executor=LocalExecutor(), data=_verified_data)
+
+
+@cache
+def _verified_data(name: str) -> DataFiles:
+    dataset = read_dataset(name)
+    files = probe_dataset(dataset)
+    return DataFiles(
+        train_images=files.train_images,
+        train_labels=files.train_labels,
+        test_images=files.test_images,
+        test_labels=files.test_labels,
+        mean=dataset.mean,
+        std=dataset.std,
+    )
+
+
+def heats_table(heats: Sequence[Heat]) -> Table:
+    """Return the heats as a table: order, cell and who runs when."""
+    table = Table("#", "heat", "order")
+    for number, heat in enumerate(heats, start=1):
+        order = " → ".join(f"{trial.entry.runner}{'*' if trial.control else ''}" for trial in heat.trials)
+        table.add_row(str(number), heat.name.replace("[", r"\["), order)
+    return table
+
+
+def gate_table(results: Sequence[GateResult]) -> Table:
+    """Return the gate's matrix: entries and workloads down, parts across."""
+    parts = sorted({row.part for result in results for row in result.rows})
+    table = Table("entry", "workload", *parts)
+    for result in results:
+        cells = {row.part: "pass" if row.passed else "FAIL" for row in result.rows}
+        table.add_row(str(result.key.entry), result.key.workload, *(cells.get(part, "-") for part in parts))
+    return table
+
+
+def summary_lines(summary: Summary, store: Path) -> list[str]:
+    """Return what a person wants to know when a collection has ended."""
+    if summary.already_finished:
+        return [f"{summary.campaign_id}: already measured in this environment; nothing to do (--once)."]
+    lines = [f"left out: {key}: {reason}" for key, reason in summary.left_out.items()]
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(summary.statuses).items()))
+    lines.append(f"{summary.campaign_id}: {counts or 'nothing was left to run'}. Records: {store}")
+    lines.append("Next: deadheat report, or deadheat site.")
+    return lines

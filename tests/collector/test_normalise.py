@@ -1,0 +1,128 @@
+"""Events become phases, epochs and measurements whose numbers can be checked by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from collector.events import decode_events
+from collector.normalise import clock_fault, epoch_rows, phase_rows, target_row, timeline_of, work_fault
+from collector.telemetry import Reading
+from store.records import EpochRow
+
+S = 1_000_000_000
+
+
+def events(pairs: int = 2):
+    """Return a run that starts 0.5 s after the spawn, sets up for 1 s a phase, then trains 2 s and evaluates 1 s."""
+    at, lines = 0, [{"kind": "run_start", "at_ns": 0, "unix_ns": 100 * S + S // 2, "pid": 1}]
+    for kind in ("import_stop", "load_stop", "preprocess_stop", "build_stop", "compile_stop"):
+        at += S
+        lines.append({"kind": kind, "at_ns": at, **({"parameters": 7} if kind == "build_stop" else {})})
+    for number in range(pairs):
+        epoch = (number + 1) / 4
+        lines.append({"kind": "epoch_start", "at_ns": at, "epoch": epoch})
+        if number == 0:
+            lines.append({"kind": "first_step_stop", "at_ns": at + S})
+        stop = {"epoch": epoch, "examples": 10, "train_loss": 1.0, "data_wait_s": 0.25}
+        lines.append({"kind": "epoch_stop", "at_ns": at + 2 * S, **stop})
+        lines.append({"kind": "eval_start", "at_ns": at + 2 * S, "epoch": epoch})
+        test = {"epoch": epoch, "examples": 4, "correct": 3, "loss": 0.5}
+        at += 3 * S
+        lines.append({"kind": "eval_stop", "at_ns": at, **test})
+    lines.append({"kind": "run_stop", "at_ns": at})
+    return decode_events("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def timeline(pairs: int = 2):
+    return timeline_of(events(pairs), spawned_unix_ns=100 * S, spawned_ns=7 * S, ended_ns=20 * S)
+
+
+def reading(at_s: float, cpu_s: float) -> Reading:
+    ns = round((7 + at_s) * S)
+    return Reading(at_ns=ns, source="process_tree", scope="run", quality="sampled", cpu_s=cpu_s, memory_bytes=5)
+
+
+def test_phases_follow_each_other_from_spawn_to_the_end_of_the_process():
+    """Their durations add up to the whole run, without gap or overlap."""
+    rows = phase_rows("r", timeline(), [], 7 * S)
+
+    assert [row.phase for row in rows] == [
+        "startup", "import", "load", "preprocess", "build", "compile", "train", "eval", "train", "eval", "shutdown",
+    ]  # fmt: skip
+    assert [row.index for row in rows if row.phase == "train"] == [0, 1]
+    assert sum(row.duration_s for row in rows) == pytest.approx(13.0)
+    assert all(b.start_s == pytest.approx(a.start_s + a.duration_s) for a, b in itertools.pairwise(rows))
+
+
+def test_cpu_of_a_phase_is_read_off_the_curve():
+    """One core busy throughout gives each phase its own length; a phase outside the readings has none."""
+    readings = [reading(i / 10, i / 10) for i in range(60)]
+
+    rows = {(row.phase, row.index): row.cpu_s for row in phase_rows("r", timeline(), readings, 7 * S)}
+    assert rows["import", 0] == pytest.approx(1.0)
+    assert phase_rows("r", timeline(), [], 7 * S)[0].cpu_s is None
+
+
+def test_both_clocks_are_cumulative():
+    """The train clock leaves evaluation out, the e2e clock counts everything since the spawn."""
+    rows = epoch_rows("r", timeline())
+
+    assert [(r.train_clock_s, r.e2e_clock_s) for r in rows] == [(2.0, 8.5), (4.0, 11.5)]
+    assert [(r.epoch, r.test_accuracy, r.eval_s) for r in rows] == [(0.25, 0.75, 1.0), (0.5, 0.75, 1.0)]
+
+
+def test_the_first_step_counts_from_the_spawn():
+    """Startup, set-up and the step itself."""
+    assert timeline().first_step_s == pytest.approx(6.5)
+
+
+def test_a_clock_that_agrees_is_trusted():
+    """Arrival a few milliseconds late is how files work."""
+    found = events()
+
+    assert clock_fault(found, [e.at_ns + 3_000_000 * (i % 3) for i, e in enumerate(found)]) == ""
+
+
+@pytest.mark.parametrize(
+    ("scale", "jump_s", "message"),
+    [(1.0, 5.0, "import_stop is 1.000 s after run_start by the runner's clock and 6.000 s"), (0.995, 0, "clock runs")],
+)
+def test_a_clock_that_lies_is_refused(scale, jump_s, message):
+    """A jump and a wrong rate are both seen."""
+    found = events(pairs=12)
+    arrivals = [round(e.at_ns * scale + (jump_s * S if i else 0)) for i, e in enumerate(found)]
+
+    assert message in clock_fault(found, arrivals)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("examples", 21, "training examples: got 20; expected 21"),
+        ("pairs", 3, "epoch pairs: got 2; expected 3"),
+        ("parameters", 8, "trainable parameters: got 7; expected 8"),
+        ("test_examples", 5, "examples of an evaluation: got 4; expected 5"),
+    ],
+)
+def test_other_work_than_planned_is_refused(field, value, message):
+    """A runner that does less cannot be fast."""
+    planned = {"examples": 20, "pairs": 2, "parameters": 7, "test_examples": 4}
+
+    assert work_fault(events(), **planned) == ""
+    assert message in work_fault(events(), **{**planned, field: value})
+
+
+def test_the_target_is_met_at_the_first_of_two_evaluations_in_a_row():
+    """One lucky evaluation is not enough, and the last one has nothing to confirm it."""
+
+    def rows(*accuracies: float) -> list[EpochRow]:
+        fields = {"run_id": "r", "train_s": 1.0, "data_wait_s": 0.0, "eval_s": 1.0, "train_loss": 1.0, "test_loss": 1.0}
+        times = {"train_clock_s": 1.0, "e2e_clock_s": 1.0, "examples": 1}
+        return [EpochRow(epoch=i, test_accuracy=a, **fields, **times) for i, a in enumerate(accuracies, start=1)]
+
+    assert target_row(rows(0.9, 0.97, 0.9, 0.96, 0.98), 0.96).epoch == 4
+    assert target_row(rows(0.9, 0.97, 0.9, 0.97), 0.96) is None
+    assert target_row([], 0.96) is None
