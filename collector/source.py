@@ -247,7 +247,7 @@ def _download_rest(client: httpx.Client, address: str, part: Path, report: Repor
             length = response.headers.get("Content-Length")
             total = have + int(length) if length else None
             with part.open("ab" if have else "wb") as file:
-                for chunk in response.iter_raw(CHUNK_BYTES):
+                for chunk in response.iter_raw():  # as it arrives: a chunk size would lose what came before a break
                     file.write(chunk)
                     have += len(chunk)
                     report(name, have, total)
