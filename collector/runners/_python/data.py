@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from _python.trial import Trial
 
 Array = NDArray[np.float32]
+Labels = NDArray[np.int32]
 Order = NDArray[np.int32]
 Weights = dict[str, Array]
 
@@ -36,9 +37,9 @@ class Data:
     """Standardised images, shape (examples, channels, height, width), with labels and order."""
 
     train_images: Array
-    train_labels: NDArray[np.int32]
+    train_labels: Labels
     test_images: Array
-    test_labels: NDArray[np.int32]
+    test_labels: Labels
     order: Order
 
 
