@@ -30,7 +30,8 @@ def write_gate_evaluation(trainer: Trainer[Batch], trial: Trial) -> None:
     """Write part F: the evaluation of the given checkpoint."""
     output = Path(trial["output"])
     trainer.reset(read_weights(Path(trial["gate.checkpoint"])))
-    write_array(output / "f.logits.npy", np.concatenate([np.asarray(logits) for logits in trainer.predict()]))
+    logits = [np.array(part) for part in trainer.predict()]  # copies: a part may be overwritten by the next
+    write_array(output / "f.logits.npy", np.concatenate(logits))
     _, correct, loss = trainer.evaluate()
     write_array(output / "f.correct.npy", np.array([correct], dtype=np.int32))
     write_array(output / "f.loss.npy", np.array([loss], dtype=np.float64))

@@ -41,7 +41,7 @@ class Trainer(Protocol[Batch]):
         """Return the summed training loss since the last call, and begin a new sum."""
 
     def predict(self) -> Iterable[Any]:
-        """Yield the logits of the test set, batch by batch, in evaluation mode."""
+        """Yield the logits of the test set, batch by batch, in evaluation mode; each is valid until the next."""
 
     def evaluate(self) -> tuple[int, int, float]:
         """Return examples, correct predictions and mean loss on the whole test set."""
