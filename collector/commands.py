@@ -134,7 +134,7 @@ def runners() -> None:
 
     Example: deadheat runners
     """
-    table = Table("runner", "language", "framework", "family", "class", "state")
+    table = Table("runner", "variants and families", "class", "state")
     for name in known_runners():
         found = read_runner(name)
         families = ", ".join(f"{variant}: {value.family}" for variant, value in found.variants.items())
@@ -143,7 +143,7 @@ def runners() -> None:
             state = f"ready, {found.framework} {told.framework_version}, {found.language} {told.language_version}"
         except RunnerUnavailableError as reason:
             state = str(reason)
-        table.add_row(name, found.language, found.framework, families, found.runner_class, state)
+        table.add_row(name, families, found.runner_class, state)
     Console().print(table)
 
 

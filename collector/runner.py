@@ -94,8 +94,9 @@ class Description:
 
 
 def known_runners(folder: Path = RUNNERS) -> list[str]:
-    """Return the names of the runners in `folder`, sorted; the fake one is for tests and not listed."""
-    return sorted(path.parent.name for path in folder.glob("[!_]*/runner.toml"))
+    """Return the names of the runners in `folder` that people can choose, sorted; those for tests are not among them."""
+    names = sorted(path.parent.name for path in folder.glob("[!_]*/runner.toml"))
+    return [name for name in names if read_runner(name, folder).runner_class != "test"]
 
 
 def read_runner(name: str, folder: Path = RUNNERS) -> Runner:
