@@ -112,11 +112,17 @@ def test_the_effect_of_the_position_comes_back():
 
 
 def test_an_effect_of_the_position_that_is_not_there_is_seen_in_about_5_percent():
-    """Of 200 campaigns without one; 8.5 % leaves room for their own chance."""
-    campaigns = [Campaign(heats=10, seed=seed, changes={"mode": "steps"}) for seed in range(200)]
-    seen = [position_effect(frames_of(c.rows()).runs, "train_clock_s").is_visible for c in campaigns]
+    """Of 300 campaigns without one; 8.5 % leaves room for their own chance."""
+    generator = np.random.default_rng(1)
+    runs = frames_of(Campaign(heats=10).rows()).runs[["heat_id", "entry", "position", "status", "train_clock_s"]]
+    seen = []
+    for _ in range(300):
+        noise = np.exp(generator.normal(0, 0.01, len(runs)))
+        place = generator.permuted(np.tile([1, 2, 3], (10, 1)), axis=1).ravel()
+        shuffled = runs.assign(train_clock_s=runs["train_clock_s"] * noise, position=place)
+        seen.append(position_effect(shuffled, "train_clock_s").is_visible)
 
-    assert np.mean(seen) <= 0.085
+    assert 0.015 <= np.mean(seen) <= 0.085
 
 
 def test_too_few_runs_show_no_effect_of_the_position():
