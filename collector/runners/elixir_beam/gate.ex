@@ -4,7 +4,7 @@ defmodule ElixirBeam.Gate do
   """
 
   alias Deadheat.{Events, Npy, Trial}
-  alias ElixirBeam.{Data, Model, Optimizer, Setup, Train}
+  alias ElixirBeam.{Data, Model, Optimizer, Runtime, Setup, Train}
 
   @doc "Writes all parts into the trial's output folder, then `run_stop`."
   @spec run(Setup.t(), Events.t()) :: :ok
@@ -18,7 +18,7 @@ defmodule ElixirBeam.Gate do
     given_updates(state, Model.read!(Trial.text!(setup.trial, "gate.gradients")), output)
     two_steps(state, Enum.take(batches, 2), output)
     evaluation(setup, Model.new(Model.read!(Trial.text!(setup.trial, "gate.checkpoint"))), output)
-    Train.stop(events)
+    Events.write(events, :run_stop, Runtime.facts())
   end
 
   # Part A.

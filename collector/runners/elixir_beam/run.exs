@@ -11,10 +11,10 @@ shared = Path.expand("../_elixir", __DIR__)
 Code.require_file("events.ex", shared)
 alias Deadheat.Events
 
-require_all = fn ->
+compile_all = fn ->
   for file <- ~w(trial npy idx), do: Code.require_file(file <> ".ex", shared)
 
-  for file <- ~w(unroll vector tensor data model optimizer setup train gate) do
+  for file <- ~w(runtime unroll vector tensor data model optimizer setup train gate) do
     Code.require_file(file <> ".ex", __DIR__)
   end
 end
@@ -34,7 +34,8 @@ end
 run = fn trial_path, events_path ->
   events = Events.open!(events_path)
   Events.write(events, :run_start, started)
-  require_all.()
+  compile_all.()
+  ElixirBeam.Runtime.prepare()
   Events.write(events, :import_stop)
   trial = Deadheat.Trial.read!(trial_path)
 
@@ -45,18 +46,25 @@ run = fn trial_path, events_path ->
   end
 end
 
+fail = fn message, exit_code ->
+  # The collector shows the last line of the log.
+  IO.puts(:stderr, message)
+  System.halt(exit_code)
+end
+
 case System.argv() do
   ["--describe"] ->
     IO.puts(describe.())
 
   [trial, events] ->
-    run.(trial, events)
+    try do
+      run.(trial, events)
+    rescue
+      error ->
+        IO.puts(:stderr, Exception.format_stacktrace(__STACKTRACE__))
+        fail.(Exception.message(error), 1)
+    end
 
-  _ ->
-    IO.puts(
-      :stderr,
-      "run.exs: got #{length(System.argv())} arguments; expected <trial.json> <events.jsonl> or --describe"
-    )
-
-    System.halt(2)
+  other ->
+    fail.("run.exs: got #{length(other)} arguments; expected <trial.json> <events.jsonl> or --describe", 2)
 end

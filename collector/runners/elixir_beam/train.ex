@@ -4,7 +4,7 @@ defmodule ElixirBeam.Train do
   """
 
   alias Deadheat.{Events, Trial}
-  alias ElixirBeam.{Data, Model, Optimizer, Setup}
+  alias ElixirBeam.{Data, Model, Optimizer, Runtime, Setup}
 
   @typedoc "What a step changes."
   @type state :: %{parameters: Model.parameters(), optimizer: Optimizer.t(), dropout: Model.dropout()}
@@ -146,15 +146,7 @@ defmodule ElixirBeam.Train do
   end
 
   defp finish(:diverged, _), do: :ok
-  defp finish(_state, events), do: stop(events)
-
-  @doc "Writes `run_stop`, with what the runtime knows of itself."
-  @spec stop(Events.t()) :: :ok
-  def stop(events) do
-    # The BEAM has no switch for subnormal floats.
-    threads = :erlang.system_info(:schedulers_online)
-    Events.write(events, :run_stop, flushes_subnormals: false, threads: threads)
-  end
+  defp finish(_state, events), do: Events.write(events, :run_stop, Runtime.facts())
 
   defp predicted(logits) do
     largest = Enum.max(logits)

@@ -1,0 +1,31 @@
+defmodule ElixirBeam.Runtime do
+  @moduledoc """
+  What the BEAM is told about this process, and what it tells afterwards.
+  """
+
+  # 64 MB. A step allocates 20 MB and leaves 8 MB alive (weights and moments, 40 bytes a number), so a larger heap is
+  # collected less often, and still lies in the cache of the machine it was chosen on.
+  @heap_words 8_000_000
+
+  @doc "Sizes the heap of the calling process, and starts to account for its collections."
+  @spec prepare() :: :ok
+  def prepare do
+    Process.flag(:min_heap_size, @heap_words)
+    # Every step replaces all weights and moments: an old generation would only collect the dead.
+    Process.flag(:fullsweep_after, 0)
+    :erlang.system_flag(:microstate_accounting, true)
+    :ok
+  end
+
+  @doc "What `run_stop` reports."
+  @spec facts() :: keyword
+  def facts do
+    # The BEAM has no switch for subnormal floats.
+    [flushes_subnormals: false, threads: :erlang.system_info(:schedulers_online), gc_s: gc_s()]
+  end
+
+  defp gc_s do
+    ticks = :microstate_accounting |> :erlang.statistics() |> Enum.map(& &1.counters.gc) |> Enum.sum()
+    :erlang.convert_time_unit(ticks, :perf_counter, :nanosecond) / 1.0e9
+  end
+end

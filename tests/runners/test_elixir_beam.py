@@ -1,0 +1,207 @@
+"""The runner elixir_beam: its own tests, and what tests/contract does not ask of every runner."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collector.events import EpochStop, EvalStop, Event, read_events
+from collector.gate_inputs import write_idx
+from collector.inputs import DataFiles, base_trial, batch_order, steps_order, write_arrays
+from collector.matrix import Cell
+from collector.reference import initial_weights
+from collector.runner import (
+    RUNNERS,
+    Entry,
+    read_runner,
+    resolve_command,
+    runner_environment,
+)
+from collector.toolchain import find_toolchain
+from collector.trial import TrialFile, write_trial
+from collector.workload import read_workload
+
+RUNNER = read_runner("elixir_beam")
+ENTRY = Entry("elixir_beam", RUNNER.default_variant)
+FOLDER = RUNNERS / "elixir_beam"
+TRAIN_IMAGES, TEST_IMAGES = 640, 500
+
+
+@pytest.fixture(scope="module")
+def elixir() -> str:
+    """Return the path of Elixir, or skip with the reason."""
+    found = find_toolchain("elixir")
+    if found is None:
+        pytest.skip(f"no Elixir under .toolchains or on the PATH; to install it: {RUNNER.install}")
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataFiles:
+    """Write a data set that can be learned: each class is a pattern, with noise."""
+    folder = tmp_path_factory.mktemp("data")
+    files = DataFiles(
+        train_images=folder / "train-images",
+        train_labels=folder / "train-labels",
+        test_images=folder / "test-images",
+        test_labels=folder / "test-labels",
+        mean=0.1307,
+        std=0.3081,
+    )
+    generator = np.random.default_rng(5)
+    patterns = generator.integers(0, 200, size=(10, 28, 28))
+    for images, labels, count in (
+        (files.train_images, files.train_labels, TRAIN_IMAGES),
+        (files.test_images, files.test_labels, TEST_IMAGES),
+    ):
+        classes = generator.integers(0, 10, size=count)
+        noise = generator.integers(0, 56, size=(count, 28, 28))
+        write_idx(images, (patterns[classes] + noise).astype(np.uint8))
+        write_idx(labels, classes.astype(np.uint8))
+    return files
+
+
+def cell_of(workload: str) -> Cell:
+    loaded = read_workload(workload)
+    return Cell(
+        workload=loaded,
+        device="cpu",
+        dtype="fp32",
+        batch_size=loaded.batch_size,
+        threads=1,
+        loader_workers=0,
+        epochs=1,
+        baseline=ENTRY,
+        candidates=(),
+        heats=1,
+    )
+
+
+def trial_of(workload: str, data: DataFiles, folder: Path, **changes: object) -> TrialFile:
+    """Write weights and order of a workload into `folder` and return a trial that uses them."""
+    cell = cell_of(workload)
+    generator = np.random.default_rng(1)
+    write_arrays(folder / "weights", initial_weights(cell.workload, generator))
+    if cell.workload.mode == "steps":
+        order = steps_order(TRAIN_IMAGES, cell.workload.steps * cell.batch_size, generator)
+    else:
+        order = batch_order(TRAIN_IMAGES, 1, generator)
+    np.save(folder / "order.npy", order)
+    named = {"mode": cell.workload.mode, "runner": ENTRY.runner, "variant": ENTRY.variant, "seed": 7}
+    return base_trial(cell.workload, cell, data, folder, folder).model_copy(update={**named, **changes})
+
+
+def run_trial(trial: TrialFile, folder: Path) -> tuple[subprocess.CompletedProcess[str], list[Event]]:
+    """Run the runner as the collector does and return the process and its checked events."""
+    write_trial(trial, folder / "trial.json")
+    command = [*resolve_command(RUNNER, threads=1), str(folder / "trial.json"), str(folder / "events.jsonl")]
+    process = run(command, folder)
+    return process, read_events(folder / "events.jsonl")
+
+
+def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=runner_environment(RUNNER, threads=1),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_its_own_tests_pass_without_a_warning_of_the_compiler(elixir: str, tmp_path: Path) -> None:
+    """ExUnit: file formats, arithmetic, the gradient against finite differences, optimizers, intervals."""
+    process = run([elixir, str(FOLDER / "test" / "run.exs")], tmp_path)
+
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert " 0 failures" in process.stdout
+
+
+def test_its_sources_are_formatted(elixir: str, tmp_path: Path) -> None:
+    """`mix format --check-formatted` finds nothing to change, in what Elixir runners share neither."""
+    script = 'Mix.start(); Mix.Task.run("format", ["--check-formatted", "--dot-formatter", ".formatter.exs"])'
+    process = subprocess.run(
+        [elixir, "-e", script],
+        cwd=FOLDER,
+        env={**os.environ, "MIX_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.usefixtures("elixir")
+def test_mode_steps_is_one_pair_of_50_steps(data: DataFiles, tmp_path: Path) -> None:
+    """Chunks of ten steps, no evaluation, and a loss that falls below that of guessing."""
+    process, events = run_trial(trial_of("mnist_mlp_steps", data, tmp_path, chunks_per_epoch=5), tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert [event.steps for event in events if event.kind == "chunk_stop"] == [10, 20, 30, 40, 50]
+    (epoch,) = [event for event in events if isinstance(event, EpochStop)]
+    assert (epoch.epoch, epoch.examples) == (1.0, 1600)
+    assert epoch.train_loss < np.log(10)
+    assert not [event for event in events if event.kind == "eval_start"]
+    assert events[-1].kind == "run_stop"
+    assert process.stdout == process.stderr == ""
+
+
+@pytest.mark.usefixtures("elixir")
+def test_mode_train_evaluates_every_quarter_epoch_and_learns(data: DataFiles, tmp_path: Path) -> None:
+    """Four pairs that cover the epoch with its smaller batches; the patterns are learned in it."""
+    trial = trial_of("mnist_mlp", data, tmp_path, batch_size=48, learning_rate=0.003)
+    process, events = run_trial(trial, tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    epochs = [event for event in events if isinstance(event, EpochStop)]
+    evaluations = [event for event in events if isinstance(event, EvalStop)]
+    assert [event.epoch for event in epochs] == [0.25, 0.5, 0.75, 1.0]
+    # 14 batches, the last of 16 examples, cut after 3, 7, 10 and 14.
+    assert [event.examples for event in epochs] == [144, 192, 144, 160]
+    assert {event.examples for event in evaluations} == {TEST_IMAGES}
+    assert evaluations[-1].correct > 0.9 * TEST_IMAGES
+    assert evaluations[-1].loss < evaluations[0].loss
+
+
+@pytest.mark.usefixtures("elixir")
+def test_a_loss_beyond_all_numbers_is_a_diverged_event(data: DataFiles, tmp_path: Path) -> None:
+    """The BEAM raises where others get NaN; the run ends in order."""
+    process, events = run_trial(trial_of("mnist_mlp_steps", data, tmp_path, learning_rate=1e200), tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert events[-1].kind == "diverged"
+    assert events[-1].epoch == 1.0
+
+
+@pytest.mark.usefixtures("elixir")
+def test_what_it_cannot_do_is_an_unsupported_event(data: DataFiles, tmp_path: Path) -> None:
+    """LeNet-5 is refused by name, before any file is read."""
+    process, events = run_trial(trial_of("mnist_mlp_steps", data, tmp_path, model="lenet5"), tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert [event.kind for event in events] == ["run_start", "import_stop", "unsupported"]
+    assert events[-1].message == "model is lenet5; this runner knows mlp"
+
+
+@pytest.mark.usefixtures("elixir")
+def test_a_broken_data_file_ends_the_log_with_the_reason(data: DataFiles, tmp_path: Path) -> None:
+    """The last line names the file and the exit code is not 0."""
+    broken = tmp_path / "broken"
+    broken.write_bytes(data.train_images.read_bytes()[:-1])
+    trial = trial_of("mnist_mlp_steps", dataclasses.replace(data, train_images=broken), tmp_path)
+    write_trial(trial, tmp_path / "trial.json")
+    command = [*resolve_command(RUNNER, threads=1), str(tmp_path / "trial.json"), str(tmp_path / "events.jsonl")]
+    process = run(command, tmp_path)
+
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1].startswith(f"{broken}: got 501775 bytes")
