@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from store import view
-from store.database import Rows, Store, StoreError, StoreWarning
+from store.database import Rows, Store, StoreError
 from store.metrics import METRICS
 from store.output import Format, json_text, records, write_rows, write_table
 from store.parquet import columns
@@ -31,8 +29,7 @@ PARTS = {
 }
 VIEWS_LIKE = {"counted_runs": "runs", "latest_gates": "gates"}
 LIST_RUNS = """
-SELECT run_id, started_at, workload, runner || ':' || variant AS entry, repetition, control, status,
-    train_clock_s, e2e_clock_s, message
+SELECT run_id, started_at, workload, runner || ':' || variant AS entry, status, train_clock_s, e2e_clock_s, message
 FROM runs
 WHERE coalesce(workload = $1, true) AND coalesce(runner = $2, true) AND coalesce(status = $3, true)
 ORDER BY started_at DESC, run_id
@@ -50,7 +47,7 @@ def sql(
 
     Example: deadheat sql "select runner, count(*) from runs group by 1"
     """
-    write_rows(ask(_open(store), query), form)
+    write_rows(_open(store).rows(query), form)
 
 
 @app.command()
@@ -69,7 +66,7 @@ def runs(
     if status is not None and status not in STATUSES:
         raise StoreError(f"--status: got {status!r}; expected one of {', '.join(STATUSES)}. Correct the name.")
     opened = _open(store)
-    found = ask(opened, LIST_RUNS, [workload, runner, status, limit])
+    found = opened.rows(LIST_RUNS, [workload, runner, status, limit])
     if found.values or form is not Format.TABLE:
         write_rows(found, form)
     elif not opened.is_empty():
@@ -90,7 +87,7 @@ def show(
         raise StoreError("--format: got csv; expected table or json, because a run is several tables. Choose one.")
     opened = _open(store)
     run_id = find_run(opened, run)
-    parts = {name: ask(opened, question, [run_id]) for name, question in PARTS.items()}
+    parts = {name: opened.rows(question, [run_id]) for name, question in PARTS.items()}
     raw = opened.raw_folder(records(parts["runs"])[0]["campaign_id"], run_id)
     if form is Format.JSON:
         content = {name: records(rows) for name, rows in parts.items()}
@@ -139,23 +136,13 @@ def find_run(store: Store, beginning: str) -> str:
         If no run does, or several do.
     """
     question = "SELECT run_id FROM runs WHERE starts_with(run_id, $1) ORDER BY run_id = $1 DESC, run_id LIMIT 6"
-    found = [run_id for (run_id,) in ask(store, question, [beginning]).values]
+    found = [run_id for (run_id,) in store.rows(question, [beginning]).values]
     if len(found) == 1 or beginning in found:
         return str(found[0])
     if not found:
         raise StoreError(f"{store.path}: no run begins with {beginning!r}. 'deadheat runs' lists the runs.")
     listed = ", ".join(found[:5]) + (" ..." if len(found) > 5 else "")
     raise StoreError(f"{store.path}: several runs begin with {beginning!r}: {listed}. Give more of the id.")
-
-
-def ask(store: Store, sql: str, parameters: Sequence[object] = ()) -> Rows:
-    """Return the answer; files that had to be left out are named on standard error."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", StoreWarning)
-        answer = store.rows(sql, parameters)
-    for warning in caught:
-        typer.echo(f"warning: {warning.message}", err=True)
-    return answer
 
 
 def _open(path: Path) -> Store:

@@ -92,7 +92,7 @@ class Store:
             made the store. Nothing is stored then.
         """
         tables = by_table(name, rows)
-        self._require_known_version()
+        self._require_usable()
         self._require_new(name, tables)
         staged: dict[Path, Path] = {}
         try:
@@ -130,7 +130,7 @@ class Store:
 
     def arrow(self, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
         """Return the answer as an Arrow table; otherwise like `query`."""
-        self._require_known_version()
+        self._require_usable()
         _require_select(sql)
         skip: dict[Path, str] = {}
         for whole in (None, False, True):
@@ -155,9 +155,9 @@ class Store:
 
     def check(self) -> list[Problem]:
         """Return what is wrong with the store: damaged files, and records that contradict each other."""
-        self._require_known_version()
+        self._require_usable()
         flaws = self._flaws(TABLES, whole=True)
-        problems = [Problem(str(path.relative_to(self.path)), flaw) for path, flaw in flaws.items()]
+        problems = [Problem(str(path.relative_to(self.path.resolve())), flaw) for path, flaw in flaws.items()]
         text = CHECKS.read_text(encoding="utf-8")
         with self._connection(text, skip=flaws) as connection:
             for statement in connection.extract_statements(text):
@@ -167,27 +167,33 @@ class Store:
     def _connection(self, sql: str, skip: Collection[Path]) -> duckdb.DuckDBPyConnection:
         """Return an in-memory database with the views that `sql` needs, shut off from everything else."""
         root = self.path.resolve()
-        sources = {table: self._sources(table, f"{root}/", skip) for table in view.tables_behind(sql)}
+        sources = {table: self._sources(table, skip) for table in view.tables_behind(sql)}
         connection = duckdb.connect(config={"python_enable_replacements": False})
         connection.execute("SET TimeZone = 'UTC'; SET autoinstall_known_extensions = false")
         for name, words in {"statuses": STATUSES, "phases": PHASES, "metrics": METRICS}.items():
             connection.execute(f"SET VARIABLE known_{name} = {view.literal(words)}")
         for statement in view.statements(view.needed(sql), sources):
             connection.execute(statement)
-        connection.execute(f"SET allowed_directories = {view.literal([f'{root}/records'])}")
+        allowed = [f"{root}/records", f"{glob.escape(str(root))}/records"]  # patterns are judged as they are written
+        connection.execute(f"SET allowed_directories = {view.literal(allowed)}")
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         return connection
 
-    def _sources(self, table: str, prefix: str, skip: Collection[Path] = ()) -> list[str]:
-        """Return what the view of a table reads: one pattern, unless files have to be left out."""
-        if not self._has_files(table):
-            return []
-        if any(path.parents[1].name == table for path in skip):
-            return [glob.escape(str(path.resolve())) for path in self._files(table) if path not in skip]
-        return [f"{glob.escape(prefix)}records/{table}/day=*/*.parquet"]
+    def _sources(self, table: str, skip: Collection[Path]) -> list[str]:
+        """Return what the view of a table reads: a pattern, or files where some are left out.
+
+        Runs are listed, before any view looks for files: all that belongs to a run in the list is there by then.
+        """
+        if table == "runs" or any(path.parents[1].name == table for path in skip):
+            return [glob.escape(str(path)) for path in self._files(table) if path not in skip]
+        return self._patterns(glob.escape(f"{self.path.resolve()}/")).get(table, [])
+
+    def _patterns(self, prefix: str = "") -> dict[str, list[str]]:
+        """Return the pattern of each table that has files."""
+        return {table: [f"{prefix}records/{table}/day=*/*.parquet"] for table in TABLES if self._has_files(table)}
 
     def _files(self, table: str) -> list[Path]:
-        return sorted((self.path / "records" / table).glob("day=*/*.parquet"))
+        return sorted((self.path.resolve() / "records" / table).glob("day=*/*.parquet"))
 
     def _has_files(self, table: str) -> bool:
         return any(True for _ in (self.path / "records" / table).glob("day=*/*.parquet"))
@@ -207,7 +213,11 @@ class Store:
                         "Append under another name."
                     )
 
-    def _require_known_version(self) -> None:
+    def _require_usable(self) -> None:
+        if "\\" in str(self.path.resolve()):
+            raise StoreError(
+                f"{self.path}: holds a backslash; expected none, because DuckDB takes it for '/'. Move it."
+            )
         version = self._version()
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -238,7 +248,7 @@ class Store:
         """Write views.sql where it is not what it should be; again, where others appended meanwhile."""
         path = self.path / "views.sql"
         with contextlib.suppress(OSError):  # the records are safe, and the next append comes here again
-            while (text := view.script({table: self._sources(table, "") for table in TABLES})) != _text(path):
+            while (text := view.script(self._patterns())) != _text(path):
                 _write_whole(path, text)
 
 

@@ -42,7 +42,8 @@ def write_rows(rows: Rows, form: Format, title: str = "") -> None:
 def write_table(rows: Rows, title: str = "") -> None:
     """Write an answer as a table as wide as it needs; on a terminal long cells are folded."""
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    table.padding, table.pad_edge = (0, 2, 0, 0), False
     for index, name in enumerate(rows.columns):
         numeric = all(isinstance(row[index], (int, float, Decimal, type(None))) for row in rows.values)
         table.add_column(Text(name), justify="right" if numeric and rows.values else "left", overflow="fold")
