@@ -230,6 +230,7 @@ def test_a_missing_gpu_is_an_error_and_never_replaced_by_the_cpu(drive, runner):
     outcome = drive(runner, "cuda", device="cuda")
 
     assert outcome.exit_code != 0
+    assert "device: got cuda" in outcome.stderr.splitlines()[-1]
     assert len((outcome.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 

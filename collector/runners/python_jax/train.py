@@ -49,7 +49,10 @@ def initialise(trial: Trial) -> None:
     jax.config.update("jax_default_matmul_precision", "float32")  # no TF32
     jax.config.update("jax_enable_compilation_cache", False)
     jax.monitoring.register_event_duration_secs_listener(_note_compilation)
-    jax.devices()
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):
+        raise RuntimeError(f"device: got {trial['device']}; JAX has no such device here") from None
 
 
 def place(trial: Trial, data: Data) -> DeviceData:

@@ -32,7 +32,8 @@ def initialise(trial: Trial) -> None:
     torch.set_flush_denormal(True)  # subnormals late in MNIST cost up to 15 %
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    torch.zeros(1, device=trial["device"])
+    if trial["device"] == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("device: got cuda; PyTorch has no such device here")
 
 
 def place(trial: Trial, data: Data) -> TensorData:
