@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from _python.events import EventWriter
-from _python.schedule import reason_uncut
 from _python.trial import Trial, read_trial, reason_unsupported
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ def _run(trial: Trial, events: EventWriter) -> None:
     framework = importlib.import_module("train")  # the runner's own: run_start is written, so its import is a phase
     framework.initialise(trial)
     from _python.data import read_files, standardise
+    from _python.schedule import reason_uncut
 
     events.write("import_stop")
     files = read_files(trial)

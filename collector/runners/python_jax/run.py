@@ -5,9 +5,7 @@ import time
 
 START = (time.monotonic_ns(), time.time_ns())  # run_start: before any other statement
 
-import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
@@ -18,6 +16,9 @@ SUPPORTED = {"device": ("cpu", "cuda"), "variant": ("jit",)}
 
 def describe() -> dict[str, object]:
     """Return the versions of JAX and of jaxlib, which brings XLA and its kernels."""
+    import platform
+    from importlib.metadata import version
+
     import jax
 
     return {

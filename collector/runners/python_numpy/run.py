@@ -5,10 +5,8 @@ import time
 
 START = (time.monotonic_ns(), time.time_ns())  # run_start: before any other statement
 
-import platform
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 from _python.program import main
@@ -18,9 +16,11 @@ SUPPORTED = {"device": ("cpu",), "variant": ("default",)}
 
 def describe() -> dict[str, object]:
     """Return the versions of NumPy and of the BLAS it was built with."""
+    import platform
+
     import numpy
 
-    config: Any = numpy.show_config(mode="dicts")
+    config = numpy.show_config(mode="dicts")
     blas = config["Build Dependencies"]["blas"]
     return {
         "language": "Python",

@@ -108,7 +108,7 @@ class Trainer:
         """Return what the runtime knows of itself."""
         return {
             "flushes_subnormals": bool(np.float32(1e-38) * np.float32(0.01) == 0),
-            "threads": int(os.environ["OPENBLAS_NUM_THREADS"]),
+            "threads": int(os.environ.get("OPENBLAS_NUM_THREADS", len(os.sched_getaffinity(0)))),
         }
 
     def _gather(self, batch: Indices) -> Array:

@@ -5,10 +5,7 @@ import time
 
 START = (time.monotonic_ns(), time.time_ns())  # run_start: before any other statement
 
-import platform
-import re
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
@@ -19,6 +16,10 @@ SUPPORTED = {"device": ("cpu", "cuda"), "variant": ("eager",)}
 
 def describe() -> dict[str, object]:
     """Return the versions of PyTorch and of the libraries that hold its kernels."""
+    import platform
+    import re
+    from importlib.metadata import version
+
     import torch
 
     build = torch.__config__.show()
