@@ -185,11 +185,12 @@ def gate_matrix(runners: str, workloads: str) -> list[Cell]:
 
 def machine_setting() -> Setting:
     """Return the setting of this machine: local execution, data sets from the cache."""
-    return Setting(executor=LocalExecutor(), data=_verified_data)
+    return Setting(executor=LocalExecutor(), data=verified_data)
 
 
 @cache
-def _verified_data(name: str) -> DataFiles:
+def verified_data(name: str) -> DataFiles:
+    """Return the files of a data set in the cache; raise where they are missing or damaged."""
     dataset = read_dataset(name)
     files = probe_dataset(dataset)
     return DataFiles(

@@ -6,6 +6,9 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import shutil
+import subprocess
 import tarfile
 import threading
 import time
@@ -284,8 +287,6 @@ def test_a_verified_file_is_not_read_again(cached: Path) -> None:
 
 
 def _set_modified(path: Path, mtime_ns: int) -> None:
-    import os
-
     os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
@@ -483,9 +484,6 @@ def test_files_come_from_a_debian_package(tmp_path: Path, fake_client: Callable[
 
 
 def _debian_package(folder: Path) -> Path:
-    import shutil
-    import subprocess
-
     if not shutil.which("dpkg-deb"):
         pytest.skip("dpkg-deb is not installed")
     root = folder / "root"

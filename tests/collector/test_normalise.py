@@ -79,21 +79,28 @@ def test_the_first_step_counts_from_the_spawn():
     assert timeline().first_step_s == pytest.approx(6.5)
 
 
-def test_a_clock_that_agrees_is_trusted():
-    """Arrival a few milliseconds late is how files work."""
-    found = events()
+@pytest.mark.parametrize("worst_lateness_s", [0.005, 2.0])
+def test_a_clock_that_agrees_is_trusted_however_late_some_events_are_seen(worst_lateness_s):
+    """An overloaded collector sees some events late; that is not the runner's fault."""
+    found = events(pairs=12)
+    arrivals = [e.at_ns + (round(worst_lateness_s * S) if i % 3 else 0) for i, e in enumerate(found)]
 
-    assert clock_fault(found, [e.at_ns + 3_000_000 * (i % 3) for i, e in enumerate(found)]) == ""
+    assert clock_fault(found, arrivals) == ""
 
 
 @pytest.mark.parametrize(
-    ("scale", "jump_s", "message"),
-    [(1.0, 5.0, "import_stop is 1.000 s after run_start by the runner's clock and 6.000 s"), (0.995, 0, "clock runs")],
+    ("rate", "jump_s", "message"),
+    [
+        (1.0, 5.0, "the runner's clock left out 5.000 s"),
+        (1.0, -0.5, "the runner's clock invented 0.500 s"),
+        (1.005, 0.0, "clock runs 0.99"),
+        (0.998, 0.0, "clock runs 1.00"),
+    ],
 )
-def test_a_clock_that_lies_is_refused(scale, jump_s, message):
-    """A jump and a wrong rate are both seen."""
+def test_a_clock_that_lies_is_refused(rate, jump_s, message):
+    """Time left out, time invented and a wrong rate are all seen, through lateness."""
     found = events(pairs=12)
-    arrivals = [round(e.at_ns * scale + (jump_s * S if i else 0)) for i, e in enumerate(found)]
+    arrivals = [round(e.at_ns * rate + (jump_s * S if i > 20 else 0) + 0.01 * S * (i % 3)) for i, e in enumerate(found)]
 
     assert message in clock_fault(found, arrivals)
 
