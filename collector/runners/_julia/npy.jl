@@ -73,8 +73,8 @@ end
 
 "Write `array` to `path`, axes in the opposite direction."
 function write_npy(path::String, array::Array{T}) where {T<:Union{Float32,Float64,Int32}}
-    shape = join(("$extent," for extent in reverse(size(array))), " ")
-    header = "{'descr': '$(descriptor(T))', 'fortran_order': False, 'shape': ($shape), }"
+    shape = string(reverse(size(array)))    # Julia writes tuples as Python does
+    header = "{'descr': '$(descriptor(T))', 'fortran_order': False, 'shape': $shape, }"
     padding = mod(-(sizeof(MAGIC) + 2 + length(header) + 1), HEADER_BLOCK)
     open(path, "w") do file
         write(file, MAGIC, htol(UInt16(length(header) + padding + 1)), header, ' '^padding, '\n')

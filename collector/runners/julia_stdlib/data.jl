@@ -3,7 +3,7 @@
 include(joinpath(@__DIR__, "..", "_julia", "trial.jl"))
 include(joinpath(@__DIR__, "..", "_julia", "npy.jl"))
 include(joinpath(@__DIR__, "..", "_julia", "idx.jl"))
-using .Trials, .Npy, .Idx
+using .Trials, .Npy, .Idx, .Models
 
 "Number of classes of MNIST and its kin."
 const CLASSES = 10
@@ -84,4 +84,15 @@ function standardised_batches(raw::RawSet, levels::Vector{Float32}, batch_size::
         push!(batches, standardise(raw, levels, first, min(first + batch_size - 1, examples)))
     end
     return batches
+end
+
+"Read `<folder>/<layer>.<parameter>.npy` of every layer."
+read_model(folder::String) = Mlp(read_layer(folder, "hidden"), read_layer(folder, "output"))
+
+function read_layer(folder::String, name::String)
+    weight = read_npy(Matrix{Float32}, joinpath(folder, name * ".weight.npy"))
+    bias = read_npy(Vector{Float32}, joinpath(folder, name * ".bias.npy"))
+    size(weight, 2) == length(bias) ||
+        fail(folder, ": ", name, " has ", size(weight, 2), " rows of weights and ", length(bias), " biases")
+    return Dense(weight, bias)
 end

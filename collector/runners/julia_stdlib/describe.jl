@@ -1,6 +1,7 @@
 # What --describe prints.
 
 using Libdl: dlopen, dllist, dlsym
+using LinearAlgebra      # loads OpenBLAS where it is not part of the system image
 
 "Return the versions that bear on speed, as one JSON object."
 function description()

@@ -6,6 +6,11 @@
 #
 # BLAS.gemm! is called by name: `mul!` would choose it too, after half a second of compiling.
 
+module Models
+
+export Dense, Mlp, Workspace, Sgd, Adam
+export layers, zeros_like, parameter_count, copy_parameters!, forward!, cross_entropy!, backward!, update!, reset!
+
 using LinearAlgebra: BLAS
 using Random: AbstractRNG, rand!
 
@@ -23,17 +28,6 @@ end
 
 "The layers by the names their files carry."
 layers(model::Mlp) = ("hidden" => model.hidden, "output" => model.output)
-
-"Read `<folder>/<layer>.<parameter>.npy` of every layer."
-read_model(folder::String) = Mlp(read_layer(folder, "hidden"), read_layer(folder, "output"))
-
-function read_layer(folder::String, name::String)
-    weight = read_npy(Matrix{Float32}, joinpath(folder, name * ".weight.npy"))
-    bias = read_npy(Vector{Float32}, joinpath(folder, name * ".bias.npy"))
-    size(weight, 2) == length(bias) ||
-        fail(folder, ": ", name, " has ", size(weight, 2), " rows of weights and ", length(bias), " biases")
-    return Dense(weight, bias)
-end
 
 "Return zeros shaped like a layer or a model."
 zeros_like(layer::Dense) = Dense(zero(layer.weight), zero(layer.bias))
@@ -205,4 +199,8 @@ function relu_dropout_backward!(gradient::Matrix{Float32}, output::Matrix{Float3
         gradient[place] = ifelse(output[place] > 0.0f0, gradient[place] * scale, 0.0f0)
     end
     return gradient
+end
+
+include("optimizer.jl")
+
 end

@@ -19,24 +19,23 @@ flush(EVENTS)
 
 include("events.jl")
 const LOG = EventLog(EVENTS)
-include("data.jl")
+# The arithmetic lies in a module of its own, fully optimised; for what runs a few thousand times that
+# would cost more than it gains.
+Base.Experimental.@optlevel 1
 include("model.jl")
-include("optimizer.jl")
+include("data.jl")
 include("session.jl")
 include("train.jl")
 write_event(LOG, "import_stop", time_ns())
 
 const TRIAL = read_trial(ARGS[1])
-const REASON = unsupported_reason(TRIAL)
-if !isempty(REASON)
-    write_event(LOG, "unsupported", time_ns(), "message" => REASON)
-    exit(0)
-end
+end_unsupported(LOG, unsupported_reason(TRIAL))
 const FLUSHES_SUBNORMALS = set_numerics(integer(TRIAL, "threads"))
 
 const RAW_TRAIN = read_set(TRIAL, "train")
 const RAW_TEST = read_set(TRIAL, "test")
 const ORDER = read_order(TRIAL, length(RAW_TRAIN.labels))
+end_unsupported(LOG, unsupported_cut(TRIAL, ORDER))
 const WEIGHTS = read_model(text(TRIAL, "weights"))
 write_event(LOG, "load_stop", time_ns())
 

@@ -4,7 +4,7 @@ using LinearAlgebra: BLAS
 using Random: AbstractRNG, MersenneTwister, seed!
 
 "What this runner can do; any other value of these keys is answered with `unsupported`."
-const SUPPORTED = Dict(
+const SUPPORTED = [
     "model" => ["mlp"],
     "loss" => ["softmax_cross_entropy"],
     "optimizer" => ["sgd", "adam"],
@@ -13,7 +13,8 @@ const SUPPORTED = Dict(
     "loader" => ["resident"],
     "data.format" => ["idx"],
     "mode" => ["train", "steps", "gate"],
-)
+    "variant" => ["default"],
+]
 
 "Everything that training changes, and the arrays it works in."
 struct Session{Optimizer,Generator<:AbstractRNG}
@@ -35,9 +36,17 @@ end
 "Return why this runner cannot do `trial`; empty if it can."
 function unsupported_reason(trial::Trial)
     for (key, values) in SUPPORTED
-        text(trial, key) in values || return string(key, " is ", text(trial, key), "; supported: ", join(values, ", "))
+        given = text(trial, key)
+        given in values || return string(key, ": got ", given, "; this runner supports ", join(values, ", "))
     end
     return ""
+end
+
+"Return why the epochs of this `order` cannot be cut as `trial` says: every pair needs a step. Empty if they can."
+function unsupported_cut(trial::Trial, order::Matrix{Int32})
+    parts, count = integer(trial, "evaluations_per_epoch"), cld(size(order, 1), integer(trial, "batch_size"))
+    parts <= count && return ""
+    return string("evaluations_per_epoch: got ", parts, "; expected at most ", count, ", the batches of an epoch")
 end
 
 """
@@ -81,7 +90,7 @@ function build_optimizer(trial::Trial, model::Mlp)
 end
 
 "Put weights, optimizer and random state to where training starts."
-function reset!(session::Session, weights::Mlp, seed::Int)
+function Models.reset!(session::Session, weights::Mlp, seed::Int)
     copy_parameters!(session.model, weights)
     reset!(session.optimizer)
     seed!(session.rng, seed)
@@ -118,12 +127,11 @@ function gather!(session::Session, batches::Batches, epoch::Int, number::Int)
     place, count = batch_extent(batches, number)
     work = workspace(session, count)
     examples, order = batches.examples, batches.order
-    @inbounds for column in 1:count
+    pixels = size(work.images, 1)
+    for column in 1:count
         example = order[place + column - 1, epoch] + 1
         work.labels[column] = examples.labels[example]
-        @simd for pixel in axes(work.images, 1)
-            work.images[pixel, column] = examples.images[pixel, example]
-        end
+        copyto!(work.images, (column - 1) * pixels + 1, examples.images, (example - 1) * pixels + 1, pixels)
     end
     return work
 end

@@ -83,7 +83,7 @@ function train_interval!(session::Session, batches::Batches, interval::Interval,
         ends_chunk(step, steps, interval.chunks) && write_event(log, "chunk_stop", time_ns(), "steps" => step)
     end
     stopped_ns = time_ns()
-    loss = loss_sum / max(examples, 1)
+    loss = loss_sum / examples
     isfinite(loss) || return write_diverged(log, stopped_ns, interval.position, "training", loss)
     write_event(
         log, "epoch_stop", stopped_ns, "epoch" => interval.position, "examples" => examples,
