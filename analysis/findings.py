@@ -178,14 +178,25 @@ def _refused(gates: pd.DataFrame, cell: Cell, known: pd.DataFrame) -> dict[str, 
     for name in ("campaign_id", "workload", "device", "dtype"):
         mine = mine[mine[name] == getattr(cell, name)]
     found: dict[str, _Absent] = {}
-    for (runner, variant), rows in mine.sort_values("gated_at").groupby(["runner", "variant"]):
-        last = rows[rows["gate_id"] == rows["gate_id"].iloc[-1]].drop_duplicates("part", keep="last")
+    for (runner, variant), rows in mine.groupby(["runner", "variant"]):
+        last = _last_gating(rows)
         failed = last[~last["passed"].astype(bool)].sort_values("part")
         if len(failed):
             entry = f"{runner}:{variant}"
             facts = known.loc[entry].to_dict() if entry in known.index else _described(failed["versions"].iloc[0])
             found[entry] = _Absent(facts=facts, reason=_gate_failure(failed.iloc[0].to_dict(), cell.workload))
     return found
+
+
+def _last_gating(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the newest result of each part, from one entry's last gating.
+
+    Part 'run' says that a gating never got to the others: what is older is void either way.
+    """
+    ordered = rows.sort_values("gated_at", kind="stable")
+    newest = ordered[ordered["gate_id"] == ordered["gate_id"].iloc[-1]].drop_duplicates("part", keep="last")
+    ended_early = bool(newest["part"].iloc[-1] == "run")
+    return newest[(newest["part"] == "run") == ended_early]
 
 
 def _described(versions: str) -> dict[str, Any]:

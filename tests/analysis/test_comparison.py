@@ -284,6 +284,7 @@ def test_the_range_is_a_range_and_lies_ahead():
     decision = ruled(spaced(0.02, 0.05))
 
     assert 10 < decision.heats_low < decision.heats_high
+    assert ruled(spaced(0.02, 0.05, 20)).heats_low == 21
 
 
 def test_a_difference_on_the_edge_of_the_margin_may_never_be_decided():

@@ -223,6 +223,18 @@ def test_only_the_last_gating_of_the_campaign_and_workload_counts():
     assert ("julia_flux:cpu", "train") in found([*rows, failed])
 
 
+def test_a_repaired_runner_is_not_refused_for_a_part_that_its_last_gating_lacks():
+    """A failed part of older code and an unfinished run of the same code are both void."""
+    late = START.replace(hour=9)
+    facts = {"runner": "julia_flux", "variant": "cpu"}
+    older = gate_row(gate_id="old", part="B", passed=False, **facts)
+    flaky = gate_row(gate_id="new", part="run", passed=False, **facts)
+    repaired = gate_row(gate_id="new", part="A", gated_at=late, **facts)
+
+    assert ("julia_flux:cpu", "train") not in found([*Campaign(heats=1).rows(), older, flaky, repaired])
+    assert ("julia_flux:cpu", "train") in found([*Campaign(heats=1).rows(), older, flaky])
+
+
 def test_a_gate_whose_run_ended_badly_says_how():
     """The part is 'run', and what was found is its ending."""
     row = gate_row(runner="julia_flux", variant="cpu", part="run", passed=False, found="crashed: no such package.")

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.variance import position_effect, spreads
 from store.records import RunRow
@@ -55,6 +56,8 @@ def test_the_deviation_of_pairs_is_half_the_squared_difference():
 
     assert runs.standard_deviation_s == pytest.approx(math.sqrt(0.25))
     assert runs.runs == 4
+    # Two pairs are two degrees of freedom: s · √(2 / χ²).
+    assert runs.high_s == pytest.approx(0.5 * math.sqrt(2 / stats.chi2.ppf(0.025, 2)))
 
 
 def test_the_deviation_of_epochs_is_inside_runs_and_per_example():
