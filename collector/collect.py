@@ -128,6 +128,7 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
     InterruptedCollectionError
         If the user pressed Ctrl-C; the same call goes on where it stopped.
     """
+    store.query("select 1")  # a store that cannot be read is refused before anything is done
     cells = expand_suite(suite, workloads=setting.workloads, runners=setting.runners)
     machine = probe_machine(cells, setting)
     earlier = latest_campaign(read_campaigns(store), suite, machine.environment.environment_id)

@@ -118,6 +118,7 @@ def gate(
         )
     cells = gate_matrix(runner, workload)
     setting, records, console = machine_setting(), Store(store), Console()
+    records.query("select 1")  # a store that cannot be read is refused before anything is done
     with host_lock(lock_path(), "deadheat gate"), TerminalReporter(console) as report:
         machine = probe_machine(cells, setting)
         results = gate_cells(cells, machine, records, setting, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -23,7 +24,6 @@ class Sampler:
     """
 
     def __init__(self, source: Source, file: Path, period_s: float = PERIOD_S) -> None:
-        self.readings: list[Reading] = []
         self._source = source
         self._file = file
         self._period_ns = round(period_s * 1e9)
@@ -41,10 +41,10 @@ class Sampler:
         self._thread.join()
 
     def _read_until_stopped(self) -> None:
-        start_ns, number = time.monotonic_ns(), 0
-        with self._file.open("w", encoding="utf-8") as file:
+        # A disk that is full ends the readings here; the run goes on, and who writes its ending meets the disk too.
+        with contextlib.suppress(OSError), self._file.open("w", encoding="utf-8") as file:
+            start_ns, number = time.monotonic_ns(), 0
             while (reading := self._source.read()) is not None:
-                self.readings.append(reading)
                 file.write(json.dumps(dataclasses.asdict(reading)) + "\n")
                 number = max(number + 1, (time.monotonic_ns() - start_ns) // self._period_ns + 1)
                 if self._stop.wait((start_ns + number * self._period_ns - time.monotonic_ns()) / 1e9):

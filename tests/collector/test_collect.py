@@ -47,7 +47,10 @@ class InterruptingExecutor(LocalExecutor):
             ending = launch_run(launch)
             if "/gates/" not in str(launch.folder):
                 self.left -= 1
-            yield dataclasses.replace(ending, status="interrupted") if self.left == 0 else ending
+            if self.left == 0:
+                ending = dataclasses.replace(ending, status="interrupted")
+                (launch.folder / "launch.json").write_text(json.dumps(dataclasses.asdict(ending)))
+            yield ending
 
 
 def suite(*variants: str, heats: int = 2, workload: str = "mnist_mlp", **settings: object) -> Suite:
