@@ -186,11 +186,11 @@ class Store:
         """
         if table == "runs" or any(path.parents[1].name == table for path in skip):
             return [glob.escape(str(path)) for path in self._files(table) if path not in skip]
-        return self._patterns(glob.escape(f"{self.path.resolve()}/")).get(table, [])
+        return self._pattern(table, glob.escape(f"{self.path.resolve()}/"))
 
-    def _patterns(self, prefix: str = "") -> dict[str, list[str]]:
-        """Return the pattern of each table that has files."""
-        return {table: [f"{prefix}records/{table}/day=*/*.parquet"] for table in TABLES if self._has_files(table)}
+    def _pattern(self, table: str, prefix: str = "") -> list[str]:
+        """Return the pattern of a table's files, or nothing where there is no file: DuckDB would refuse it."""
+        return [f"{prefix}records/{table}/day=*/*.parquet"] if self._has_files(table) else []
 
     def _files(self, table: str) -> list[Path]:
         return sorted((self.path.resolve() / "records" / table).glob("day=*/*.parquet"))
@@ -248,7 +248,7 @@ class Store:
         """Write views.sql where it is not what it should be; again, where others appended meanwhile."""
         path = self.path / "views.sql"
         with contextlib.suppress(OSError):  # the records are safe, and the next append comes here again
-            while (text := view.script(self._patterns())) != _text(path):
+            while (text := view.script({table: self._pattern(table) for table in TABLES})) != _text(path):
                 _write_whole(path, text)
 
 
