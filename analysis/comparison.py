@@ -109,11 +109,15 @@ def pair_heats(runs: pd.DataFrame, baseline: str, candidate: str) -> Pairs:
     return _joined(first[first["entry"] == baseline], first[first["entry"] == candidate])
 
 
-def pair_controls(runs: pd.DataFrame, baseline: str) -> Pairs:
-    """Return the control runs, second runs of the baseline, beside its first ones: the A/A pairs."""
-    usable = _usable(runs[runs["entry"] == baseline])
+def pair_controls(runs: pd.DataFrame) -> Pairs:
+    """Return the control runs beside the first run of the same entry in the same heat: the A/A pairs.
+
+    They tell about the machine, so they count whoever is compared, and with whom.
+    """
+    usable = _usable(runs)
     control = usable["control"].astype(bool)
-    return _joined(usable[~control], usable[control])
+    repeated = usable["entry"].isin(usable.loc[control, "entry"])
+    return _joined(usable[~control & repeated], usable[control])
 
 
 def compare(pairs: Pairs, epochs: Effect | None = None) -> Comparison | None:
@@ -245,7 +249,7 @@ def _cannot_resolve(control: Comparison, margin_ratio: float) -> str:
     ends = control.effect.interval(0.95).as_ratio
     low, high = percent_difference(ends.low), percent_difference(ends.high)
     return (
-        f"this machine cannot resolve {100 * margin_ratio:g} %: the baseline differs from itself by "
+        f"this machine cannot resolve {100 * margin_ratio:g} %: the same program run twice differs by "
         f"{low:+.1f} % to {high:+.1f} % (95 % interval)"
     )
 

@@ -195,8 +195,9 @@ def _last_gating(rows: pd.DataFrame) -> pd.DataFrame:
     """
     ordered = rows.sort_values("gated_at", kind="stable")
     newest = ordered[ordered["gate_id"] == ordered["gate_id"].iloc[-1]].drop_duplicates("part", keep="last")
-    ended_early = bool(newest["part"].iloc[-1] == "run")
-    return newest[(newest["part"] == "run") == ended_early]
+    unfinished = newest["part"] == "run"
+    found: pd.DataFrame = newest[unfinished] if unfinished.iloc[-1] else newest[~unfinished]
+    return found
 
 
 def _described(versions: str) -> dict[str, Any]:
@@ -258,7 +259,7 @@ def _gate(runs: pd.DataFrame) -> bool | None:
 
 
 def _race_findings(race: _Race) -> list[Finding]:
-    control = compare(pair_controls(race.runs, race.baseline), race.epochs)
+    control = compare(pair_controls(race.runs), race.epochs)
     entries = sorted({*race.runs["entry"], *race.absent} - {race.baseline})
     contenders = [_contender(race, entry) for entry in entries]
     families = {headline: _family(contenders, headline=headline) for headline in (True, False)}

@@ -78,7 +78,7 @@ def test_the_control_is_paired_with_the_baselines_first_run_and_never_a_candidat
     """A/A pairs come from the control alone."""
     runs = costs_of(Campaign(racers=(PYTORCH, JAX), heats=3).rows())
     control = runs[runs["control"]].sort_values("heat_id")
-    pairs = pair_controls(runs, PYTORCH.entry)
+    pairs = pair_controls(runs)
 
     assert pairs.candidate_fixed_s.tolist() == control["train_clock_s"].tolist()
     assert not set(pair_heats(runs, PYTORCH.entry, JAX.entry).baseline_fixed_s) & set(control["train_clock_s"])
@@ -96,7 +96,7 @@ def test_a_run_that_failed_or_was_disturbed_takes_only_its_own_pairs_along(chang
 
     assert pair_heats(runs, PYTORCH.entry, JAX.entry).heat_ids == ("heat-1", "heat-3")
     assert pair_heats(runs, PYTORCH.entry, NUMPY.entry).heat_ids == ("heat-1", "heat-2", "heat-3")
-    assert pair_controls(runs, PYTORCH.entry).heat_ids == ("heat-1", "heat-2", "heat-3")
+    assert pair_controls(runs).heat_ids == ("heat-1", "heat-2", "heat-3")
 
 
 def test_an_entry_twice_in_a_heat_is_refused_by_name():
@@ -230,7 +230,7 @@ def test_a_machine_that_cannot_resolve_the_margin_decides_nothing():
 
     assert decision.verdict is Verdict.UNDECIDED
     assert decision.reason.startswith(
-        "this machine cannot resolve 3 %: the baseline differs from itself by -4.2 % to +4.4 %"
+        "this machine cannot resolve 3 %: the same program run twice differs by -4.2 % to +4.4 %"
     )
     assert decision.heats_low is not None
 

@@ -389,6 +389,16 @@ def test_exchanging_baseline_and_candidate_exchanges_the_verdict():
     assert back.baseline_value == pytest.approx(there.candidate_value)
 
 
+def test_against_another_baseline_the_same_control_tells_about_the_machine():
+    """Nobody ran JAX twice; what the machine can resolve is known all the same."""
+    rows = Campaign(racers=(PYTORCH, JAX, NUMPY), **QUIET).rows()
+    asked = [dataclasses.replace(row, baseline=JAX.entry) if isinstance(row, RunRow) else row for row in rows]
+    finding = found(asked)[NUMPY.entry, "train"]
+
+    assert finding.verdict is Verdict.SLOWER
+    assert finding.floor_ratio == pytest.approx(found(rows)[NUMPY.entry, "train"].floor_ratio)
+
+
 def test_two_baselines_of_one_cell_are_two_comparisons():
     """A suite may compare the same cell from two sides."""
     first = Campaign(heats=2).rows()
