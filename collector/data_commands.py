@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 from collector.dataset import (
     Dataset,
@@ -25,6 +21,8 @@ from collector.dataset import (
     read_dataset,
 )
 from collector.source import FolderSource, Report
+from store.database import Rows
+from store.output import Format, write_rows
 
 data_app = typer.Typer(no_args_is_help=True, help="Get the data sets. Example: deadheat data fetch mnist")
 
@@ -53,35 +51,19 @@ def fetch(
 
 @data_app.command("list")
 def list_datasets(
-    form: Annotated[
-        Literal["table", "csv", "json"], typer.Option("--format", help="How the list is written.")
-    ] = "table",
+    form: Annotated[Format, typer.Option("--format", help="How the list is written.")] = Format.TABLE,
 ) -> None:
     """List the data sets with their state, size, licence and citation.
 
     Example: deadheat data list
     """
-    rows = [_row(read_dataset(name)) for name in known_datasets()]
-    if form == "json":
-        sys.stdout.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
-    elif form == "csv":
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        _write_table(rows)
+    names = ["name", "state", "size_bytes", "licence", "title", "citation", "folder"]
+    write_rows(Rows(names, [_row(read_dataset(name)) for name in known_datasets()]), form)
 
 
-def _row(dataset: Dataset) -> dict[str, str | int]:
-    return {
-        "name": dataset.name,
-        "state": _state(dataset),
-        "size_bytes": dataset.size_bytes,
-        "licence": dataset.licence,
-        "title": dataset.title,
-        "citation": dataset.citation,
-        "folder": str(dataset_folder(dataset)),
-    }
+def _row(dataset: Dataset) -> tuple[str | int, ...]:
+    described = (dataset.size_bytes, dataset.licence, dataset.title, dataset.citation)
+    return (dataset.name, _state(dataset), *described, str(dataset_folder(dataset)))
 
 
 def _state(dataset: Dataset) -> str:
@@ -90,14 +72,6 @@ def _state(dataset: Dataset) -> str:
     except DatasetError:
         return "damaged" if any((dataset_folder(dataset) / f.name).exists() for f in dataset.files.all()) else "absent"
     return "ready"
-
-
-def _write_table(rows: list[dict[str, str | int]]) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=100_000)
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    console.print(table, highlight=False)
 
 
 @contextmanager

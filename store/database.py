@@ -279,7 +279,7 @@ def _query_error(reason: duckdb.Error) -> StoreError:
 def _warn_of(skipped: dict[Path, str]) -> None:
     for path, flaw in skipped.items():
         message = f"{path}: {flaw}; expected a whole Parquet file. Left out of the answer: 'deadheat check' tells more."
-        warnings.warn(message, StoreWarning, stacklevel=4)
+        warnings.warn(message, StoreWarning, stacklevel=2)
 
 
 def _text(path: Path) -> str:
