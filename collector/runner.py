@@ -94,7 +94,7 @@ class Description:
 
 
 def known_runners(folder: Path = RUNNERS) -> list[str]:
-    """Return the names of the runners in `folder` that people can choose, sorted; those for tests are not among them."""
+    """Return the names of the runners in `folder`, sorted, without those that are for tests only."""
     names = sorted(path.parent.name for path in folder.glob("[!_]*/runner.toml"))
     return [name for name in names if read_runner(name, folder).runner_class != "test"]
 
