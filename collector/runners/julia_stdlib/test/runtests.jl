@@ -298,6 +298,7 @@ kinds(lines) = [match(r"\"kind\": \"(\w+)\"", line)[1] for line in lines]
         @test [interval.position for interval in intervals] == 0.25:0.25:3
         @test [interval.batches for interval in intervals[1:4]] == [1:117, 118:234, 235:351, 352:469]
         @test [interval.epoch for interval in intervals[4:5]] == [1, 2]
+        @test all(interval -> interval.chunks == 5, intervals)
         @test findall(interval -> interval.is_first, intervals) == [1]
         @test filter(step -> ends_chunk(step, 117, 5), 1:117) == [23, 46, 70, 93, 117]
         @test filter(step -> ends_chunk(step, 3, 20), 1:3) == [1, 2, 3]
