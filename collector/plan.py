@@ -100,7 +100,8 @@ def _order_of_heat(seed: int, key: str, part: int, repetition: int, size: int) -
     rows = balanced_orders(size)
     cycle, row = divmod(repetition - 1, len(rows))
     generator = _generator(seed, key, f"{part} {cycle}")
-    names = generator.sample(range(size), size)
+    names = list(range(size))
+    generator.shuffle(names)
     generator.shuffle(rows)
     return [names[i] for i in rows[row]]
 
