@@ -19,9 +19,6 @@ flush(EVENTS)
 
 include("events.jl")
 const LOG = EventLog(EVENTS)
-# The arithmetic lies in a module of its own, fully optimised; for what runs a few thousand times that
-# would cost more than it gains.
-Base.Experimental.@optlevel 1
 include("model.jl")
 include("data.jl")
 include("session.jl")
