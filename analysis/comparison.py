@@ -201,13 +201,27 @@ def decide(
 def _ruling(comparison: Comparison, control: Comparison, adjusted_p: float, margin_ratio: float) -> tuple[Verdict, str]:
     """Return the verdict where there are heats enough, and what forbids one."""
     margin = log_margin(margin_ratio)
-    if not control.effect.interval(0.95).is_inside(margin):
-        return Verdict.UNDECIDED, _cannot_resolve(control, margin_ratio)
-    verdict = _conclusion(comparison, control.floor, adjusted_p, margin)
+    if control.effect.interval(0.95).is_inside(margin):
+        verdict = _conclusion(comparison, control.floor, adjusted_p, margin)
+    else:
+        verdict = _conclusion_beyond(comparison, control.floor, adjusted_p)
+        if verdict is Verdict.UNDECIDED:
+            return verdict, _cannot_resolve(control, margin_ratio)
     by_ranks = _signed_rank_conclusion(comparison, control.floor, margin)
     if verdict is not by_ranks and Verdict.UNDECIDED not in (verdict, by_ranks):
         return Verdict.UNDECIDED, f"outliers: the mean says {verdict}, the ranks say {by_ranks}"
     return verdict, ""
+
+
+def _conclusion_beyond(comparison: Comparison, floor: float, adjusted_p: float) -> Verdict:
+    """Return the verdict where the machine cannot resolve the margin: only of what is clearly beyond its floor.
+
+    A dead heat cannot be shown there, and a difference only if the whole interval lies beyond the floor.
+    docs/development/decisions/0005 has the simulation behind this rule.
+    """
+    interval = comparison.effect.interval(0.95)
+    beyond = interval.low > floor or interval.high < -floor
+    return _direction(comparison.effect.estimate) if beyond and adjusted_p < 0.05 else Verdict.UNDECIDED
 
 
 def _conclusion(comparison: Comparison, floor: float, adjusted_p: float, margin: float) -> Verdict:
@@ -300,7 +314,9 @@ def _decides(
         floor = abs(floor_estimate) + _quantiles(0.975)[heats] * floor_deviation * error
         is_dead_heat = abs(estimate) + _quantiles(0.95)[heats] * deviation * error < margin
         is_shown = abs(estimate) > _quantiles(1 - alpha / 2)[heats] * deviation * error
-        return np.asarray((floor < margin) & (is_dead_heat | (is_shown & (abs(estimate) > floor))), dtype=np.bool_)
+        is_resolved = (floor < margin) & (is_dead_heat | (is_shown & (abs(estimate) > floor)))
+        is_beyond = is_shown & (abs(estimate) - _quantiles(0.975)[heats] * deviation * error > floor)
+        return np.asarray(is_resolved | is_beyond, dtype=np.bool_)
 
     return decides
 

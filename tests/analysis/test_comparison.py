@@ -223,16 +223,40 @@ def test_a_difference_below_the_floor_is_not_claimed():
     assert ruled(differences).verdict is Verdict.SLOWER
 
 
-def test_a_machine_that_cannot_resolve_the_margin_decides_nothing():
-    """The A/A interval is wider than ± 3 %: not even twice as long is a verdict here."""
+def test_a_machine_that_cannot_resolve_the_margin_shows_no_dead_heat_and_no_small_difference():
+    """The A/A interval is wider than ± 3 %: neither equal nor 6 % slower can be told from the machine."""
     control = comparison_of(spaced(0.0, 0.06))
-    decision = ruled(spaced(math.log(2), 0.06), control)
+    for estimate in (0.0, 0.06):
+        decision = ruled(spaced(estimate, 0.06), control)
 
-    assert decision.verdict is Verdict.UNDECIDED
-    assert decision.reason.startswith(
-        "this machine cannot resolve 3 %: the same program run twice differs by -4.2 % to +4.4 %"
-    )
-    assert decision.heats_low is not None
+        assert decision.verdict is Verdict.UNDECIDED
+        assert decision.reason.startswith(
+            "this machine cannot resolve 3 %: the same program run twice differs by -4.2 % to +4.4 %"
+        )
+        assert decision.heats_low is not None
+
+
+def test_a_difference_clearly_beyond_the_floor_is_one_on_a_noisy_machine_too():
+    """The same program differs from itself by up to 4.4 %: one that takes twice as long is slower all the same."""
+    control = comparison_of(spaced(0.0, 0.06))
+
+    assert ruled(spaced(math.log(2), 0.06), control).verdict is Verdict.SLOWER
+    assert ruled(spaced(-math.log(2), 0.06), control).verdict is Verdict.FASTER
+
+
+def test_a_noisy_machine_makes_no_false_verdicts_and_sees_what_is_large():
+    """2,000 campaigns with 5 % noise per run: the rule for such machines never accuses equals, and sees + 50 %."""
+    generator = np.random.default_rng(11)
+    found = []
+    for true in (0.0, math.log(1.5)):
+        verdicts = []
+        for _ in range(1000):
+            base, twin, candidate = generator.normal(scale=0.05, size=(3, 10))
+            verdicts.append(ruled(candidate - base + true, comparison_of(twin - base)).verdict)
+        found.append(np.mean([v in (Verdict.FASTER, Verdict.SLOWER) for v in verdicts]))
+
+    assert found[0] <= 0.005
+    assert found[1] >= 0.99
 
 
 @pytest.mark.parametrize("control", [None, comparison_of(spaced(0.0, 0.001, 5))])
