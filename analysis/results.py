@@ -73,4 +73,4 @@ def read_results(store: Store) -> Results:
 
 def latest_campaign(runs: pd.DataFrame) -> str:
     """Return the campaign of the run that started last, or an empty string."""
-    return str(runs.loc[runs["started_at"].idxmax(), "campaign_id"]) if len(runs) else ""
+    return str(runs.sort_values("started_at")["campaign_id"].iloc[-1]) if len(runs) else ""

@@ -1,0 +1,149 @@
+"""Charts of one cell with their words: caption, what they show to whoever cannot see it, and their SQL (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis import charts, queries, tables
+from analysis.cells import CLOCK_NAMES, CellResults, accuracy_curves, median_curve, phase_medians
+from analysis.findings import CLOCKS, Finding
+from analysis.render import Chart
+from analysis.sentences import difference, interval
+
+
+def forest_chart(mine: CellResults, clock: str, name: str) -> Chart | None:
+    """Return the forest plot of one clock; none without a comparison."""
+    found = [f for f in mine.on(clock) if f.ratio is not None]
+    labels = [mine.label(f.candidate) for f in found]
+    return (
+        _forest(mine, found, labels, name, f"the {CLOCK_NAMES[clock]}", findings_query(mine, clock)) if found else None
+    )
+
+
+def forest_of_both_clocks(mine: CellResults, name: str) -> Chart | None:
+    """Return the forest plot of both clocks, a row per candidate and clock; none without a comparison."""
+    on_train, on_e2e = ({f.candidate: f for f in mine.on(clock) if f.ratio is not None} for clock in CLOCKS)
+    found = [side[entry] for entry in on_train for side in (on_train, on_e2e) if entry in side]
+    labels = [f"{mine.label(f.candidate)} · {f.clock}" for f in found]
+    return _forest(mine, found, labels, name, "both clocks", both_clocks_query(mine)) if found else None
+
+
+def _forest(
+    mine: CellResults, found: Sequence[Finding], labels: Sequence[str], name: str, clocks: str, sql: str
+) -> Chart:
+    points = [_point(finding, label) for finding, label in zip(found, labels, strict=True)]
+    margin, baseline = found[0].margin_ratio, mine.label(mine.baseline)
+    floors = {f.clock: f.floor_ratio for f in found if f.floor_ratio}
+    floor = max(floors.values(), default=None)
+    spec = charts.forest(points, margin_ratio=margin, floor_ratio=floor)
+    has_bars = any(point.low is not None for point in points)
+    bars = "Bars are 95 % intervals." if has_bars else "There are too few heats for intervals."
+    noisier = " of the noisier clock" if len(floors) > 1 else ""
+    alt = f"Forest plot against {baseline}. " + " ".join(f"{p.label}: {p.words}, {p.verdict}." for p in points)
+    caption = (
+        f"On {clocks}, compared with {baseline}: left takes less, right takes longer. "
+        f"{bars} The band is the margin of a dead heat (±\u00a0{100 * margin:g}\u00a0%)"
+        + (
+            f"; dashed lines are the A/A floor{noisier}: this machine cannot tell apart what lies between them."
+            if floor
+            else "."
+        )
+    )
+    return Chart(
+        name=name,
+        spec=spec | {"description": alt},
+        alt=alt,
+        caption=caption,
+        query=sql,
+    )
+
+
+def phase_chart(mine: CellResults, name: str) -> Chart | None:
+    """Return the phases of each entry as stacked bars; none where nothing completed."""
+    medians = phase_medians(mine)
+    if medians.empty:
+        return None
+    present = set(medians["label"])
+    entries = [label for entry in mine.entries if (label := mine.label(entry)) in present]
+    totals = dict(medians.groupby("label")["duration_s"].sum())
+    alt = "Stacked bars of the seconds in each phase. " + " ".join(
+        f"{label}: {tables.seconds(totals[label])} in all." for label in entries
+    )
+    return Chart(
+        name=name,
+        spec=charts.phase_bars(medians, entries) | {"description": alt},
+        alt=alt,
+        caption="Where a run's seconds go, in the order in which it spends them: medians over completed runs.",
+        query=queries.phase_medians(mine.cell),
+    )
+
+
+def accuracy_chart(mine: CellResults, clock: str, name: str, target: float | None) -> Chart | None:
+    """Return test accuracy against one clock; none without evaluations."""
+    curves = accuracy_curves(mine, clock)
+    if curves.empty:
+        return None
+    medians = median_curve(curves)
+    entries = [label for entry in mine.entries if (label := mine.label(entry)) in set(curves["label"])]
+    last = {row["label"]: row for row in medians.to_dict("records")}  # the rows of an entry lie in order
+    alt = f"Test accuracy against the {CLOCK_NAMES[clock]}. " + " ".join(
+        f"{label}: {tables.percent(last[label]['test_accuracy'])} after {tables.seconds(last[label]['clock_s'])}."
+        for label in entries
+    )
+    spec = charts.accuracy_curves(
+        curves, medians, entries, clock=CLOCK_NAMES[clock].removesuffix(" clock"), target=target
+    )
+    caption = f"Test accuracy on the {CLOCK_NAMES[clock]}: a thin line per run, thick lines through the medians." + (
+        f" The dashed line is the target, {tables.percent(target)}." if target is not None else ""
+    )
+    return Chart(
+        name=name, spec=spec | {"description": alt}, alt=alt, caption=caption, query=queries.accuracy(mine.cell)
+    )
+
+
+def findings_query(mine: CellResults, clock: str) -> str:
+    """Return the SQL of the paired differences on one clock."""
+    return queries.differences(mine.cell, mine.baseline, clock, pooled_epochs(mine))
+
+
+def both_clocks_query(mine: CellResults) -> str:
+    """Return the SQL of the paired differences on both clocks."""
+    return queries.differences_on_both_clocks(mine.cell, mine.baseline, pooled_epochs(mine))
+
+
+def pooled_epochs(mine: CellResults) -> float | None:
+    """Return the epochs to the target that the values are for; none: the whole timed work."""
+    return next((f.epochs_to_target for f in mine.findings if f.epochs_to_target is not None), None)
+
+
+def difference_words(finding: Finding) -> str:
+    """Return a difference without the name of the baseline; a dash where there is none.
+
+    "34 % longer", "25 % less", "12.3 × as long".
+    """
+    if finding.ratio is None:
+        return tables.NOTHING
+    width = None
+    if finding.ratio_low is not None and finding.ratio_high is not None:
+        width = finding.ratio_high - finding.ratio_low
+    words = difference(finding.ratio, "", width).strip()
+    return words.removesuffix("than").removesuffix("as").strip().replace(" times as long", " × as long")
+
+
+def interval_words(finding: Finding) -> str:
+    """Return the 95 % interval; a dash below six heats."""
+    if finding.ratio is None or finding.ratio_low is None or finding.ratio_high is None:
+        return tables.NOTHING
+    return interval(finding.ratio_low, finding.ratio_high, finding.ratio)
+
+
+def _point(finding: Finding, label: str) -> charts.ForestPoint:
+    assert finding.ratio is not None  # the caller left out those without
+    return charts.ForestPoint(
+        label=label,
+        ratio=finding.ratio,
+        low=finding.ratio_low,
+        high=finding.ratio_high,
+        verdict=finding.verdict,
+        words=difference_words(finding),
+    )

@@ -1,0 +1,204 @@
+"""The SQL behind each figure of the site (pure text): it runs on the store and on the published Parquet alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.findings import Cell
+
+CELL_KEYS = (
+    "campaign_id", "workload", "mode", "device", "dtype", "batch_size", "threads", "loader_workers", "epochs", "steps"
+)  # fmt: skip
+
+
+def literal(value: str | float) -> str:
+    """Return a value as SQL.
+
+    >>> literal("it's"), literal(3)
+    ("'it''s'", '3')
+    """
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
+
+
+def differences(cell: Cell, baseline: str, clock: str, epochs_to_target: float | None) -> str:
+    """Return the paired comparison of each candidate with the baseline.
+
+    The 95 % interval of a ratio is exp(ln(ratio) ± t × log_sd / √heats), t with heats - 1 degrees of freedom; on the
+    e2e clock to a target the uncertainty of the pooled epochs is added (docs/explanation/statistics.md).
+    """
+    return f"""\
+WITH costs AS (
+    {_costs(clock, epochs_to_target)}
+), mine AS (
+    SELECT runner || ':' || variant AS entry, heat_id, value_s
+    FROM counted_runs JOIN costs USING (run_id)
+    WHERE {_cell(cell)}
+      AND status = 'completed' AND NOT contaminated AND NOT control
+)
+SELECT candidate.entry, count(*) AS heats,
+    exp(avg(ln(reference.value_s))) AS baseline_s,
+    exp(avg(ln(candidate.value_s))) AS candidate_s,
+    exp(avg(ln(candidate.value_s / reference.value_s))) AS ratio,
+    stddev_samp(ln(candidate.value_s / reference.value_s)) AS log_sd
+FROM mine AS candidate JOIN mine AS reference USING (heat_id)
+WHERE reference.entry = {literal(baseline)} AND candidate.entry <> reference.entry
+GROUP BY candidate.entry
+ORDER BY candidate.entry"""
+
+
+def differences_on_both_clocks(cell: Cell, baseline: str, epochs_to_target: float | None) -> str:
+    """Return `differences` on the train and on the e2e clock, one after the other."""
+    parts = (
+        f"SELECT '{clock}' AS clock, * FROM (\n{differences(cell, baseline, clock, epochs_to_target)}\n)"
+        for clock in ("train", "e2e")
+    )
+    return "\nUNION ALL\n".join(parts)
+
+
+def phase_medians(cell: Cell) -> str:
+    """Return the median seconds that each entry spent in each phase."""
+    return f"""\
+WITH per_run AS (
+    SELECT runner || ':' || variant AS entry, run_id, phase, sum(duration_s) AS duration_s
+    FROM counted_runs JOIN phases USING (run_id)
+    WHERE {_cell(cell)}
+      AND status = 'completed' AND NOT control
+    GROUP BY ALL
+)
+SELECT entry, phase, median(duration_s) AS median_s, count(*) AS runs
+FROM per_run
+GROUP BY entry, phase
+ORDER BY entry, phase"""
+
+
+def accuracy(cell: Cell) -> str:
+    """Return every evaluation of every run, with both clocks."""
+    return f"""\
+SELECT runner || ':' || variant AS entry, run_id, epoch, epochs.train_clock_s, epochs.e2e_clock_s, test_accuracy
+FROM counted_runs JOIN epochs USING (run_id)
+WHERE {_cell(cell, "counted_runs")}
+  AND status IN ('completed', 'diverged') AND NOT control AND test_accuracy IS NOT NULL
+ORDER BY entry, run_id, epoch"""
+
+
+def crossings(cell: Cell, target_accuracy: float) -> str:
+    """Return where each run met the target: at the first of two consecutive evaluations at or above it."""
+    met = f"test_accuracy >= {literal(target_accuracy)} AND confirmed_by >= {literal(target_accuracy)}"
+    return f"""\
+WITH evaluated AS (
+    SELECT *, lead(test_accuracy) OVER (PARTITION BY run_id ORDER BY epoch) AS confirmed_by
+    FROM epochs
+    WHERE test_accuracy IS NOT NULL
+)
+SELECT runner || ':' || variant AS entry, run_id,
+    min(epoch) FILTER ({met}) AS epochs_to_target,
+    min(evaluated.train_clock_s) FILTER ({met}) AS train_s,
+    min(evaluated.e2e_clock_s) FILTER ({met}) AS e2e_s
+FROM counted_runs LEFT JOIN evaluated USING (run_id)
+WHERE {_cell(cell, "counted_runs")}
+  AND status IN ('completed', 'diverged') AND NOT control
+GROUP BY ALL
+ORDER BY entry, run_id"""
+
+
+def spreads(cell: Cell) -> str:
+    """Return how far the runs of each entry lie apart between heats."""
+    return f"""\
+SELECT runner || ':' || variant AS entry, count(*) AS runs,
+    avg(train_clock_s) AS train_mean_s, stddev_samp(train_clock_s) AS train_sd_s,
+    avg(e2e_clock_s) AS e2e_mean_s, stddev_samp(e2e_clock_s) AS e2e_sd_s
+FROM counted_runs
+WHERE {_cell(cell)}
+  AND status = 'completed' AND NOT control
+GROUP BY entry
+ORDER BY entry"""
+
+
+def runs_of(cell: Cell) -> str:
+    """Return every run of a cell, repeated heats and failures too."""
+    return f"""\
+SELECT run_id, repetition, heat_attempt, position, runner || ':' || variant AS entry, control, status,
+    train_clock_s, e2e_clock_s, memory_peak_bytes, message
+FROM runs
+WHERE {_cell(cell)}
+ORDER BY repetition, heat_attempt, position"""
+
+
+def gates(workload: str | None = None) -> str:
+    """Return the last result of each part of the gate."""
+    where = f"\nWHERE workload = {literal(workload)}" if workload else ""
+    return f"""\
+SELECT runner || ':' || variant AS entry, workload, device, dtype, part, passed, quantity, expected, found,
+    error, tolerance, cause, gated_at
+FROM latest_gates{where}
+ORDER BY ALL"""
+
+
+def environments() -> str:
+    """Return every machine that was measured on."""
+    return "SELECT * FROM environments ORDER BY captured_at"
+
+
+def endings() -> str:
+    """Return how many runs ended how."""
+    return """\
+SELECT campaign_id, workload, runner || ':' || variant AS entry, status, count(*) AS runs
+FROM runs
+GROUP BY ALL
+ORDER BY ALL"""
+
+
+def newest_runs() -> str:
+    """Return all runs, the newest first."""
+    return """\
+SELECT run_id, started_at, workload, runner || ':' || variant AS entry, control, status, train_clock_s, e2e_clock_s
+FROM runs
+ORDER BY started_at DESC, run_id"""
+
+
+def differences_in(cells: Sequence[tuple[Cell, str, float | None]]) -> str:
+    """Return `differences_on_both_clocks` of several cells, each given with its baseline and pooled epochs."""
+    parts = (
+        f"SELECT {literal(cell.workload)} AS workload, * "
+        f"FROM (\n{differences_on_both_clocks(cell, baseline, epochs)}\n)"
+        for cell, baseline, epochs in cells
+    )
+    return "\nUNION ALL\n".join(parts)
+
+
+def run_parts(run_id: str) -> dict[str, str]:
+    """Return the queries behind the page of one run, by what they give."""
+    mine = f"WHERE run_id = {literal(run_id)}"
+    return {
+        "facts": f"SELECT * FROM runs {mine}",
+        "phases": f"SELECT phase, index, start_s, duration_s, cpu_s FROM phases {mine} ORDER BY start_s",
+        "epochs": f"SELECT * EXCLUDE (run_id) FROM epochs {mine} ORDER BY epoch",
+        "readings": f"SELECT at_s, cpu_s, memory_bytes FROM readings {mine} ORDER BY at_s",
+    }
+
+
+def readings_of(run_ids: Sequence[str]) -> str:
+    """Return the telemetry of several runs."""
+    listed = ", ".join(literal(run_id) for run_id in run_ids)
+    return f"""\
+SELECT run_id, at_s, cpu_s, memory_bytes
+FROM readings
+WHERE run_id IN ({listed}) AND source = 'process_tree'
+ORDER BY run_id, at_s"""
+
+
+def _cell(cell: Cell, table: str = "") -> str:
+    prefix = f"{table}." if table else ""
+    return "\n      AND ".join(f"{prefix}{key} = {literal(getattr(cell, key))}" for key in CELL_KEYS)
+
+
+def _costs(clock: str, epochs_to_target: float | None) -> str:
+    """Return what a run cost: its whole clock, or what it takes for the epochs that all gated entries need."""
+    if epochs_to_target is None:
+        return f"SELECT run_id, {clock}_clock_s AS value_s FROM runs"
+    if clock == "train":
+        per_epoch = "arg_max(train_clock_s, epoch) / max(epoch)"
+        return f"SELECT run_id, {per_epoch} * {epochs_to_target!r} AS value_s FROM epochs GROUP BY run_id"
+    return f"""SELECT run_id, arg_min(e2e_clock_s - train_s - coalesce(eval_s, 0), epoch) AS fixed_s,
+        fixed_s + (arg_max(e2e_clock_s, epoch) - fixed_s) / max(epoch) * {epochs_to_target!r} AS value_s
+    FROM epochs GROUP BY run_id"""

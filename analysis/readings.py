@@ -1,0 +1,64 @@
+"""What runs left behind beside their records: telemetry in batches, raw files copied where they are small."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis import queries
+from analysis.run_page import RawFile, page_addresses
+from analysis.site import RunFiles
+
+if TYPE_CHECKING:
+    from store.database import Store
+
+BATCH = 500  # runs whose telemetry is read at once
+SMALL_BYTES = 256 * 1024
+RAW_NAMES = ("trial.json", "events.jsonl", "log.txt", "telemetry.jsonl")
+
+
+def read_run_files(store: Store, runs: pd.DataFrame, docs: Path) -> Callable[[str], RunFiles]:
+    """Return what gives the telemetry and raw files of a run; small raw files are copied below `docs`."""
+    folders = {run["run_id"]: store.raw_folder(run["campaign_id"], run["run_id"]) for run in runs.to_dict("records")}
+    addresses = page_addresses(runs)
+    batches: dict[int, dict[str, pd.DataFrame]] = {}
+    ordered = list(runs["run_id"])
+    places = {run_id: place // BATCH for place, run_id in enumerate(ordered)}
+
+    def files(run_id: str) -> RunFiles:
+        batch = places[run_id]
+        if batch not in batches:
+            batches.clear()
+            batches[batch] = read_readings(store, ordered[batch * BATCH : (batch + 1) * BATCH])
+        name = addresses[run_id].removeprefix("runs/").removesuffix(".html")
+        return RunFiles(batches[batch].get(run_id, NO_READINGS), copy_raw_files(folders[run_id], docs, f"raw/{name}"))
+
+    return files
+
+
+def read_readings(store: Store, run_ids: list[str]) -> dict[str, pd.DataFrame]:
+    """Return the telemetry of each run that has any."""
+    return {str(run_id): mine for run_id, mine in store.query(queries.readings_of(run_ids)).groupby("run_id")}
+
+
+def copy_raw_files(folder: Path, docs: Path, address: str) -> list[RawFile]:
+    """Copy the small raw files of one run below `docs` and return them all."""
+    found = []
+    for name in RAW_NAMES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        size_bytes = path.stat().st_size
+        is_small = size_bytes <= SMALL_BYTES
+        if is_small:
+            (docs / address).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, docs / address / name)
+        found.append(RawFile(name, size_bytes, f"{address}/{name}" if is_small else ""))
+    return found
+
+
+NO_READINGS = pd.DataFrame(columns=["run_id", "at_s", "cpu_s", "memory_bytes"])

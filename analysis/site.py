@@ -1,0 +1,112 @@
+"""All pages of the site from all results (pure): what there is, and where it stands in the navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.cells import CellResults, cell_results, headline_cell
+from analysis.pages import empty_page, environments_page, gate_page, home_page, runs_page
+from analysis.render import Page
+from analysis.results import Results
+from analysis.run_page import RawFile, curve_data, page_addresses, run_page
+from analysis.workload_page import workload_page
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """What the page of one run is made of beside the store's frames."""
+
+    readings: pd.DataFrame
+    raw: Sequence[RawFile]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPage:
+    """The page of a run, and the data its curves are drawn from (below `assets/runs/`)."""
+
+    page: Page
+    curve_name: str
+    curve: Mapping[str, Any]
+
+
+def result_pages(results: Results) -> list[Page]:
+    """Return every page but those of single runs; a store without runs gives one page that says what to do."""
+    cells = cell_results(results)
+    headline = headline_cell(cells)
+    if headline is None:
+        return [empty_page()]
+    addresses = page_addresses(results.runs)
+    return [
+        home_page(results, cells, headline),
+        *(workload_page(name, mine, results.gates, addresses) for name, mine in by_workload(cells).items()),
+        runs_page(results, addresses),
+        gate_page(results),
+        environments_page(results),
+    ]
+
+
+def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPage]:
+    """Return the page of each run; `files` gives what the run with an id left behind."""
+    addresses = page_addresses(results.runs)
+    phases = dict(list(results.phases.groupby("run_id")))
+    epochs = dict(list(results.measured.epochs.groupby("run_id")))
+    return [
+        _run_page(
+            addresses[run["run_id"]],
+            run,
+            phases.get(run["run_id"], results.phases.iloc[:0]),
+            epochs.get(run["run_id"], results.measured.epochs.iloc[:0]),
+            files(run["run_id"]),
+        )
+        for run in results.runs.to_dict("records")
+    ]
+
+
+def by_workload(cells: Sequence[CellResults]) -> dict[str, list[CellResults]]:
+    """Return the cells of each workload."""
+    found: dict[str, list[CellResults]] = {}
+    for mine in cells:
+        found.setdefault(mine.cell.workload, []).append(mine)
+    return found
+
+
+def navigation(planned: Sequence[Any], paths: Sequence[str]) -> list[Any]:
+    """Return the navigation with folders filled in and pages that do not exist left out.
+
+    Parameters
+    ----------
+    planned
+        The `nav` of mkdocs.yml: paths, or mappings of a title to a path or to more of the same. A path that ends in
+        `/` stands for the pages of that folder and the folders below, in the order of their names.
+    paths
+        Every page of this site.
+
+    Examples
+    --------
+    >>> navigation([{"Workloads": "workloads/"}, {"Gate": "gate.md"}], ["workloads/b.md", "workloads/a.md"])
+    [{'Workloads': ['workloads/a.md', 'workloads/b.md']}]
+    """
+    filled = (_filled(entry, paths) for entry in planned)
+    return [entry for entry in filled if entry]
+
+
+def _filled(entry: Any, paths: Sequence[str]) -> Any:  # noqa: ANN401 - whatever YAML holds
+    if isinstance(entry, dict):
+        ((title, inner),) = entry.items()
+        found = navigation(inner, paths) if isinstance(inner, list) else _filled(inner, paths)
+        return {title: found} if found else None
+    if entry.endswith("/"):
+        return sorted(path for path in paths if path.startswith(entry))
+    return entry if entry in paths else None
+
+
+def _run_page(
+    address: str, run: Mapping[Any, Any], phases: pd.DataFrame, epochs: pd.DataFrame, files: RunFiles
+) -> RunPage:
+    curve = curve_data(phases, files.readings)
+    made = run_page(address, run, phases, epochs, curve, files.raw)
+    return RunPage(page=made, curve_name=address.removeprefix("runs/").removesuffix(".html"), curve=curve)

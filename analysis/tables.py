@@ -1,0 +1,152 @@
+"""Values become words and tables (pure). Units are scaled here and on chart axes, nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from analysis import sentences
+from analysis.comparison import Verdict
+
+NOTHING = "–"
+# Shape and word beside every colour; the shapes are those of the forest plot.
+VERDICT_MARKS = {
+    Verdict.FASTER: "◀",
+    Verdict.SLOWER: "▶",
+    Verdict.DEAD_HEAT: "■",
+    Verdict.UNDECIDED: "●",
+    Verdict.INSUFFICIENT: "◆",
+    Verdict.NOT_RANKED: "✕",
+}
+ACTIVE_SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "&<>\"'\\`*_{}[]()#+-!|~^=:$@"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table with its caption. Cells that are `Markup` are written as they are, all others as plain text."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    numeric: Sequence[str] = ()  # columns set flush right
+    prose: Sequence[str] = ()  # columns whose lines may be broken
+
+
+def html(table: Table) -> Markup:
+    """Return a table as HTML with row and column headers; one without rows says so."""
+    if not table.rows:
+        return Markup("<p>{}: none.</p>").format(table.caption)
+    kinds = [_kind(name, table) for name in table.columns]
+    head = Markup("").join(
+        Markup('<th scope="col"{}>{}</th>').format(kind, name) for name, kind in zip(table.columns, kinds, strict=True)
+    )
+    body = Markup("\n").join(_row(row, kinds) for row in table.rows)
+    caption = Markup("<caption><span>{}</span></caption>").format(table.caption)
+    return Markup("<table>\n{}\n<thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody>\n</table>").format(
+        caption, head, body
+    )
+
+
+def inert(text: str) -> Markup:
+    """Return text that Markdown and HTML leave as it is, whatever a runner wrote into it.
+
+    >>> inert("*a* <b>")
+    Markup('&#42;a&#42; &#60;b&#62;')
+    """
+    return Markup(" ".join(text.split()).translate(ACTIVE_SIGNS))
+
+
+def link(address: str, text: str) -> Markup:
+    """Return a link."""
+    return Markup('<a href="{}">{}</a>').format(address, text)
+
+
+def code(text: str) -> Markup:
+    """Return text set as code."""
+    return Markup("<code>{}</code>").format(text)
+
+
+def pill(verdict: Verdict) -> Markup:
+    """Return a verdict as a word with its shape."""
+    name = str(verdict).replace(" ", "-")
+    mark = VERDICT_MARKS[verdict]
+    return Markup('<span class="dh-verdict dh-{}"><span aria-hidden="true">{}</span> {}</span>').format(
+        name, mark, str(verdict)
+    )
+
+
+def seconds(value: float | None) -> str:
+    """Return seconds to three digits; a dash where there is none."""
+    return NOTHING if is_absent(value) or value is None else sentences.seconds(value)
+
+
+def memory(value: float | None) -> str:
+    """Return bytes in the largest binary unit that leaves a number above 1.
+
+    >>> memory(3 * 2**30), memory(1_500_000), memory(None)
+    ('3.00 GiB', '1.43 MiB', '–')
+    """
+    if is_absent(value) or value is None:
+        return NOTHING
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if value >= size:
+            return f"{value / size:,.0f} {unit}" if value >= 100 * size else f"{value / size:#.3g} {unit}"
+    return f"{value:.0f} B"
+
+
+def percent(fraction: float | None, decimals: int = 1) -> str:
+    """Return a fraction as a percentage.
+
+    >>> percent(0.9612), percent(None)
+    ('96.1 %', '–')
+    """
+    return NOTHING if is_absent(fraction) or fraction is None else f"{100 * fraction:.{decimals}f} %"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number without a unit to a few digits."""
+    return NOTHING if is_absent(value) or value is None else f"{value:,.{digits}g}"
+
+
+def count(value: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> count(1, "heat"), count(2, "heat")
+    ('1 heat', '2 heats')
+    """
+    return f"{value} {noun}{'' if value == 1 else 's'}"
+
+
+def moment(value: datetime) -> str:
+    """Return a time of day, UTC.
+
+    >>> moment(datetime(2026, 1, 2, 3, 4))
+    '2 January 2026, 03:04 UTC'
+    """
+    return f"{value.day} {value:%B %Y, %H:%M} UTC"
+
+
+def is_absent(value: object) -> bool:
+    """Whether a cell of a frame holds nothing: None, NaN or a missing time."""
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))  # type: ignore[call-overload]
+
+
+def _row(cells: Sequence[object], kinds: Sequence[Markup]) -> Markup:
+    first, *others = (_text(cell) for cell in cells)
+    head = Markup('<th scope="row"{}>{}</th>').format(kinds[0], first)
+    rest = (Markup("<td{}>{}</td>").format(kind, cell) for cell, kind in zip(others, kinds[1:], strict=True))
+    return Markup("<tr>{}{}</tr>").format(head, Markup("").join(rest))
+
+
+def _text(cell: object) -> Markup:
+    return cell if isinstance(cell, Markup) else escape(NOTHING if is_absent(cell) else str(cell))
+
+
+def _kind(column: str, table: Table) -> Markup:
+    if column in table.numeric:
+        return Markup(' class="dh-number"')
+    return Markup(' class="dh-prose"') if column in table.prose else Markup("")

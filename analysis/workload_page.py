@@ -1,0 +1,317 @@
+"""The page of one workload: what was found, how sure it is, and every run behind it (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from analysis import queries, tables
+from analysis.cells import CLOCK_NAMES, CellResults, phase_medians
+from analysis.comparison import HEATS_FOR_A_VERDICT
+from analysis.figures import (
+    accuracy_chart,
+    difference_words,
+    findings_query,
+    forest_chart,
+    interval_words,
+    phase_chart,
+    pooled_epochs,
+)
+from analysis.findings import CLOCKS, Finding
+from analysis.render import Page, page
+from analysis.report import cell_title
+from analysis.tables import Table
+from analysis.time_to_accuracy import observed_times
+from analysis.variance import LEVELS, Spread, position_effect, spreads
+from store.records import PHASES
+
+FINDING_COLUMNS = ("entry", "took", "compared with the baseline", "95 % interval", "heats", "verdict")
+CLOCK_HEADINGS = {
+    "train": "Train clock: training steps only",
+    "e2e": "End to end (e2e clock): everything since the process was started",
+}
+LEVEL_NAMES = {
+    "heats": "between heats",
+    "runs": "A/A, in one heat",
+    "epochs": "within a run",
+}
+
+
+def workload_page(workload: str, cells: Sequence[CellResults], gates: pd.DataFrame, pages: dict[str, str]) -> Page:
+    """Return the page of a workload.
+
+    Parameters
+    ----------
+    cells
+        Of this workload, the newest campaign's first; older campaigns are listed as replications.
+    gates
+        The last results of the gate.
+    pages
+        The address of each run's page, from the root of the site.
+    """
+    newest = [mine for mine in cells if mine.cell.campaign_id == cells[0].cell.campaign_id]
+    older = [mine for mine in cells if mine.cell.campaign_id != cells[0].cell.campaign_id]
+    sections = [section(mine, gates, pages, number) for number, mine in enumerate(newest)]
+    made = tuple(chart for part in sections for chart in part["figures"])
+    context = {
+        "workload": workload,
+        "sections": sections,
+        "older": [older_table(mine) for mine in older],
+        "heats_for_a_verdict": HEATS_FOR_A_VERDICT,
+    }
+    return page(f"workloads/{workload}.md", "workload.md.jinja", context, made)
+
+
+def section(mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], number: int) -> dict[str, Any]:
+    """Return what the template says about one cell."""
+    name = f"{mine.cell.workload}-{number}"
+    target = target_accuracy(mine.runs)
+    forests = {clock: forest_chart(mine, clock, f"{name}-{clock}") for clock in CLOCKS}
+    phases = phase_chart(mine, f"{name}-phases")
+    curves = [chart for clock in CLOCKS if (chart := accuracy_chart(mine, clock, f"{name}-accuracy-{clock}", target))]
+    return {
+        "title": cell_title(mine.cell).partition(": ")[2],
+        "mine": mine,
+        "heats": mine.heats,
+        "is_insufficient": mine.heats < HEATS_FOR_A_VERDICT,
+        "clocks": [
+            {
+                "heading": CLOCK_HEADINGS[clock],
+                "anchor": f"{clock}-{number + 1}",
+                "findings": mine.on(clock),
+                "table": findings_table(mine, clock),
+                "forest": forests[clock],
+                "floor": floor_words(mine, clock),
+                "query": findings_query(mine, clock),
+            }
+            for clock in CLOCKS
+        ],
+        "epochs_to_target": pooled_epochs(mine),
+        "target": target,
+        "phases": phases,
+        "phases_table": phases_table(mine),
+        "curves": curves,
+        "crossings_table": crossings_table(mine, target) if target is not None else None,
+        "crossings_query": queries.crossings(mine.cell, target) if target is not None else None,
+        "variance_table": variance_table(mine),
+        "variance_query": queries.spreads(mine.cell),
+        "positions": position_words(mine),
+        "endings_table": endings_table(mine, pages),
+        "gate_table": gate_table(mine, gates),
+        "gate_query": queries.gates(mine.cell.workload),
+        "runs_table": runs_table(mine, pages),
+        "runs_query": queries.runs_of(mine.cell),
+        "figures": [chart for chart in (*forests.values(), phases, *curves) if chart],
+    }
+
+
+def target_accuracy(runs: pd.DataFrame) -> float | None:
+    """Return the accuracy to reach; none in mode steps."""
+    known = runs["target_accuracy"].dropna()
+    return float(known.iloc[0]) if len(known) else None
+
+
+def findings_table(mine: CellResults, clock: str) -> Table:
+    """Return the candidates of a cell on one clock under their baseline."""
+    found = mine.on(clock)
+    known = [f for f in found if f.baseline_value is not None]
+    widest = max(known, key=lambda f: f.heats, default=None)
+    first = (
+        Markup("<strong>{}</strong>").format(mine.label(mine.baseline)),
+        tables.seconds(widest.baseline_value if widest else None),
+        "baseline",
+        tables.NOTHING,
+        widest.heats if widest else 0,
+        tables.NOTHING,
+    )
+    caption = f"On the {CLOCK_NAMES[clock]}: geometric means over the heats where both completed"
+    return Table(
+        caption=caption,
+        columns=FINDING_COLUMNS,
+        rows=[first, *(_finding_row(mine, f) for f in found)],
+        numeric=("took", "heats"),
+    )
+
+
+def floor_words(mine: CellResults, clock: str) -> str:
+    """Return what the A/A control says about the machine."""
+    floor = next((f.floor_ratio for f in mine.on(clock) if f.floor_ratio), None)
+    if floor is None:
+        return "The baseline's second run in each heat did not complete often enough to say what this machine can tell."
+    return (
+        f"Run twice in the same heat, the baseline differs from itself by up to {100 * (floor - 1):.1f} % "
+        "(95 % interval): smaller differences are noise here."
+    )
+
+
+def phases_table(mine: CellResults) -> Table:
+    """Return the medians of the phases as numbers."""
+    wide = phase_medians(mine).pivot(index="label", columns="phase", values="duration_s")
+    present = [phase for phase in PHASES if phase in wide.columns]
+    labels = [label for entry in mine.entries if (label := mine.label(entry)) in wide.index]
+    cells = wide.to_dict("index")
+    rows = [(label, *(tables.seconds(cells[label][phase]) for phase in present)) for label in labels]
+    return Table(caption="Median seconds of each phase", columns=("entry", *present), rows=rows, numeric=present)
+
+
+def crossings_table(mine: CellResults, target: float) -> Table:
+    """Return when the runs of each entry met the target."""
+    seen_by_entry = observed_times(mine.runs, mine.epochs, target)
+    rows = [
+        (
+            mine.label(seen.entry),
+            f"{seen.hits} of {seen.runs}",
+            tables.number(seen.median_epochs),
+            f"{tables.number(seen.fastest_epochs)} to {tables.number(seen.slowest_epochs)}" if seen.hits else None,
+            tables.seconds(seen.median_train_s),
+            tables.seconds(seen.median_e2e_s),
+        )
+        for seen in sorted(seen_by_entry, key=lambda seen: mine.entries.index(seen.entry))
+    ]
+    columns = ("entry", "runs that reached it", "median epochs", "epochs, first to last", "train clock", "e2e clock")
+    caption = f"Observed: when runs reached {tables.percent(target)} (Kaplan–Meier medians)"
+    return Table(caption=caption, columns=columns, rows=rows, numeric=columns[1:])
+
+
+def variance_table(mine: CellResults) -> Table:
+    """Return how far measurements of one entry lie apart, on each clock: a column per level."""
+    found = {(spread.entry, spread.clock, spread.level): spread for spread in spreads(mine.runs, mine.epochs)}
+    rows = [
+        (
+            mine.label(entry),
+            clock,
+            base.runs,
+            tables.seconds(base.mean_s),
+            *_deviations(found, entry, f"{clock}_clock_s"),
+        )
+        for entry in mine.entries
+        for clock in CLOCKS
+        if (base := found.get((entry, f"{clock}_clock_s", "heats")))
+    ]
+    columns = ("entry", "clock", "runs", "mean", *(LEVEL_NAMES[level] for level in LEVELS))
+    caption = "Standard deviations as a share of the mean, with their 95 % intervals where there is one"
+    return Table(caption=caption, columns=columns, rows=rows, numeric=("runs", "mean"))
+
+
+def position_words(mine: CellResults) -> list[str]:
+    """Return whether the place inside a heat mattered, where enough runs can tell."""
+    return [
+        f"On the {CLOCK_NAMES[clock]} each place further back in a heat changes a run by "
+        f"{100 * (effect.ratio_per_place - 1):+.2f} % (95 % interval {100 * (effect.low_ratio - 1):+.2f} % to "
+        f"{100 * (effect.high_ratio - 1):+.2f} %, {effect.runs} runs): "
+        + ("the order matters here, and the balanced heats even it out." if effect.is_visible else "no effect to see.")
+        for clock in CLOCKS
+        if (effect := position_effect(mine.runs, f"{clock}_clock_s"))
+    ]
+
+
+def endings_table(mine: CellResults, pages: dict[str, str]) -> Table:
+    """Return every run that did not complete, and who could not start at all."""
+    failed = mine.attempts[mine.attempts["status"] != "completed"]
+    rows = [
+        (mine.label(row["entry"]), row["status"], row["repetition"], row["message"], _run_link(row["run_id"], pages))
+        for row in failed.to_dict("records")
+    ]
+    rows += [
+        (mine.label(row["entry"]), "unavailable", None, row["message"], _run_link(row["run_id"], pages))
+        for row in mine.unavailable.to_dict("records")
+    ]
+    columns = ("entry", "ending", "heat", "why", "run")
+    return Table(caption="Runs that did not complete", columns=columns, rows=rows, prose=("why",))
+
+
+def gate_table(mine: CellResults, gates: pd.DataFrame) -> Table:
+    """Return whether each entry proved that it does the same work, and where it failed."""
+    cell = mine.cell
+    ours = gates[
+        (gates["workload"] == cell.workload) & (gates["device"] == cell.device) & (gates["dtype"] == cell.dtype)
+    ]
+    entries = ours["runner"] + ":" + ours["variant"]
+    rows = [_gate_row(mine, entry, ours[entries == entry]) for entry in mine.entries]
+    return Table(caption="Equivalence gate", columns=("entry", "result", "parts", "why"), rows=rows, prose=("why",))
+
+
+def runs_table(mine: CellResults, pages: dict[str, str]) -> Table:
+    """Return every run of the cell, with a link to its page."""
+    ordered = mine.attempts.sort_values(["repetition", "heat_attempt", "position"])
+    rows = [
+        (
+            _run_link(row["run_id"], pages),
+            row["repetition"],
+            row["position"],
+            mine.label(row["entry"]) + (" (A/A control)" if row["control"] else ""),
+            row["status"],
+            tables.seconds(row["train_clock_s"]),
+            tables.seconds(row["e2e_clock_s"]),
+            tables.memory(row["memory_peak_bytes"]),
+        )
+        for row in ordered.to_dict("records")
+    ]
+    columns = ("run", "heat", "place", "entry", "ending", "train clock", "e2e clock", "peak memory")
+    return Table(caption="Every run, in the order of heats", columns=columns, rows=rows, numeric=columns[5:])
+
+
+def older_table(mine: CellResults) -> Table:
+    """Return the findings of an older campaign: a replication, never pooled with newer ones."""
+    when = tables.moment(mine.attempts["started_at"].min())
+    rows = [
+        (
+            mine.label(f.candidate),
+            CLOCK_NAMES[f.clock],
+            difference_words(f),
+            interval_words(f),
+            f.heats,
+            tables.pill(f.verdict),
+        )
+        for clock in CLOCKS
+        for f in mine.on(clock)
+    ]
+    columns = ("entry", "clock", f"compared with {mine.label(mine.baseline)}", "95 % interval", "heats", "verdict")
+    return Table(caption=f"Measured {when}, {cell_title(mine.cell)}", columns=columns, rows=rows, numeric=columns[2:5])
+
+
+def _finding_row(mine: CellResults, finding: Finding) -> tuple[object, ...]:
+    return (
+        mine.label(finding.candidate),
+        tables.seconds(finding.candidate_value),
+        difference_words(finding),
+        interval_words(finding),
+        finding.heats,
+        tables.pill(finding.verdict),
+    )
+
+
+def _deviations(found: dict[tuple[str, str, str], Spread], entry: str, clock: str) -> Iterator[str]:
+    for level in LEVELS:
+        spread = found.get((entry, clock, level))
+        if spread is None:
+            yield tables.NOTHING
+            continue
+        share = tables.percent(spread.coefficient_of_variation_ratio)
+        if spread.low_s is None or spread.high_s is None:
+            yield share
+        else:
+            yield f"{share} ({100 * spread.low_s / spread.mean_s:.1f} to {100 * spread.high_s / spread.mean_s:.1f})"
+
+
+def _gate_row(mine: CellResults, entry: str, parts: pd.DataFrame) -> tuple[object, ...]:
+    label = mine.label(entry)
+    if parts.empty:
+        return label, "not gated", tables.NOTHING, "no result of the gate is stored for it"
+    failed = parts[~parts["passed"].astype(bool)]
+    if failed.empty:
+        return label, "✓ passed", ", ".join(sorted(parts["part"])), tables.NOTHING
+    return label, "✕ failed", ", ".join(sorted(failed["part"])), "; ".join(_failures(failed))
+
+
+def _failures(failed: pd.DataFrame) -> Iterator[str]:
+    for row in failed.to_dict("records"):
+        cause = f" ({row['cause']})" if row["cause"] else ""
+        yield f"part {row['part']}: {row['quantity']} is {row['found']}, expected {row['expected']}{cause}"
+
+
+def _run_link(run_id: str, pages: dict[str, str]) -> object:
+    return tables.link(f"../{pages[run_id]}", run_id) if run_id in pages else run_id
