@@ -51,10 +51,10 @@ def report(
 
     Example: deadheat report --format csv
     """
-    from analysis.report import read_findings
+    from analysis.reader import read_measured
+    from analysis.report import latest_findings
 
-    findings = read_findings(_open(store), workload=workload, everything=everything)
-    _write(findings, form)
+    _write(latest_findings(read_measured(_open(store)), workload=workload, everything=everything), form)
 
 
 @app.command()
@@ -69,9 +69,10 @@ def compare(
 
     Example: deadheat compare python_pytorch python_jax --workload mnist_mlp
     """
-    from analysis.report import read_comparison
+    from analysis.reader import read_measured
+    from analysis.report import compared
 
-    _write(read_comparison(_open(store), first, second, workload=workload), form)
+    _write(compared(read_measured(_open(store)), first, second, workload=workload), form)
 
 
 def _write(findings: Sequence[Finding], form: Format) -> None:

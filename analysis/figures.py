@@ -8,7 +8,7 @@ from analysis import charts, queries, tables
 from analysis.cells import CLOCK_NAMES, CellResults, accuracy_curves, median_curve, phase_medians
 from analysis.findings import CLOCKS, Finding
 from analysis.render import Chart
-from analysis.sentences import difference, interval
+from analysis.words import difference_words, seconds
 
 
 def forest_chart(mine: CellResults, clock: str, name: str) -> Chart | None:
@@ -67,7 +67,7 @@ def phase_chart(mine: CellResults, name: str) -> Chart | None:
     entries = [label for entry in mine.entries if (label := mine.label(entry)) in present]
     totals = dict(medians.groupby("label")["duration_s"].sum())
     alt = "Stacked bars of the seconds in each phase. " + " ".join(
-        f"{label}: {tables.seconds(totals[label])} in all." for label in entries
+        f"{label}: {seconds(totals[label])} in all." for label in entries
     )
     return Chart(
         name=name,
@@ -87,7 +87,7 @@ def accuracy_chart(mine: CellResults, clock: str, name: str, target: float | Non
     entries = [label for entry in mine.entries if (label := mine.label(entry)) in set(curves["label"])]
     last = {row["label"]: row for row in medians.to_dict("records")}  # the rows of an entry lie in order
     alt = f"Test accuracy against the {CLOCK_NAMES[clock]}. " + " ".join(
-        f"{label}: {tables.percent(last[label]['test_accuracy'])} after {tables.seconds(last[label]['clock_s'])}."
+        f"{label}: {tables.percent(last[label]['test_accuracy'])} after {seconds(last[label]['clock_s'])}."
         for label in entries
     )
     spec = charts.accuracy_curves(
@@ -114,27 +114,6 @@ def both_clocks_query(mine: CellResults) -> str:
 def pooled_epochs(mine: CellResults) -> float | None:
     """Return the epochs to the target that the values are for; none: the whole timed work."""
     return next((f.epochs_to_target for f in mine.findings if f.epochs_to_target is not None), None)
-
-
-def difference_words(finding: Finding) -> str:
-    """Return a difference without the name of the baseline; a dash where there is none.
-
-    "34 % longer", "25 % less", "12.3 × as long".
-    """
-    if finding.ratio is None:
-        return tables.NOTHING
-    width = None
-    if finding.ratio_low is not None and finding.ratio_high is not None:
-        width = finding.ratio_high - finding.ratio_low
-    words = difference(finding.ratio, "", width).strip()
-    return words.removesuffix("than").removesuffix("as").strip().replace(" times as long", " × as long")
-
-
-def interval_words(finding: Finding) -> str:
-    """Return the 95 % interval; a dash below six heats."""
-    if finding.ratio is None or finding.ratio_low is None or finding.ratio_high is None:
-        return tables.NOTHING
-    return interval(finding.ratio_low, finding.ratio_high, finding.ratio)
 
 
 def _point(finding: Finding, label: str) -> charts.ForestPoint:

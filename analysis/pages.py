@@ -11,15 +11,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis import queries, tables
+from analysis.addresses import workload_address
 from analysis.cells import CLOCK_NAMES, CellResults
-from analysis.figures import both_clocks_query, difference_words, forest_of_both_clocks, pooled_epochs
+from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
 from analysis.findings import CLOCKS, Finding, Verdict
 from analysis.headlines import LanguageHeadline, language_headlines
 from analysis.render import Page, page
-from analysis.report import cell_title
 from analysis.results import Results
 from analysis.sentences import entry_name
 from analysis.tables import Table
+from analysis.words import cell_title, difference_words, seconds
 
 Row = Mapping[Any, Any]  # of a frame
 
@@ -139,7 +140,7 @@ def workloads_table(cells: Sequence[CellResults]) -> Table:
     """Return every cell of a campaign with its verdicts counted."""
     rows = []
     for mine in cells:
-        address = f"workloads/{mine.cell.workload}.html"
+        address = workload_address(mine.cell.workload)
         words = tables.count(mine.heats, "heat")
         verdicts = [f.verdict for f in mine.findings]
         counted = ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if v in verdicts)
@@ -277,7 +278,8 @@ def _verdict_clause(name: str, verdicts: Mapping[str, Verdict]) -> str:
 def _distinct(findings: Sequence[Finding]) -> list[tuple[str, Verdict, str]]:
     """Return clock, verdict and sentence of each finding; what was not ranked for one reason is said once."""
     if all(f.verdict is Verdict.NOT_RANKED for f in findings) and len({f.reason for f in findings}) == 1:
-        return [("", Verdict.NOT_RANKED, findings[0].reason)]
+        reason = findings[0].reason
+        return [("", Verdict.NOT_RANKED, f"{reason[:1].upper()}{reason[1:]}.")]
     return [(CLOCK_NAMES[f.clock], f.verdict, f.sentence) for f in findings]
 
 
@@ -293,10 +295,10 @@ def _headline_words(headline: LanguageHeadline | None) -> Markup:
     if headline is None or headline.value is None:
         return Markup("–")
     if headline.finding is None:
-        return Markup("{} <small>the baseline</small>").format(tables.seconds(headline.value))
+        return Markup("{} <small>the baseline</small>").format(seconds(headline.value))
     words = difference_words(headline.finding)
     return Markup("{} {} <small>{}</small>").format(
-        tables.pill(headline.finding.verdict), words, tables.seconds(headline.value)
+        tables.pill(headline.finding.verdict), words, seconds(headline.value)
     )
 
 
@@ -317,8 +319,8 @@ def _run_row(row: Row, pages: dict[str, str]) -> tuple[object, ...]:
         row["workload"],
         label,
         row["status"],
-        tables.seconds(row["train_clock_s"]),
-        tables.seconds(row["e2e_clock_s"]),
+        seconds(row["train_clock_s"]),
+        seconds(row["e2e_clock_s"]),
     )
 
 

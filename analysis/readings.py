@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis import queries
-from analysis.run_page import RawFile, page_addresses
+from analysis.addresses import file_name
+from analysis.run_page import RawFile
 from analysis.site import RunFiles
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ RAW_NAMES = ("trial.json", "events.jsonl", "log.txt", "telemetry.jsonl")
 def read_run_files(store: Store, runs: pd.DataFrame, docs: Path) -> Callable[[str], RunFiles]:
     """Return what gives the telemetry and raw files of a run; small raw files are copied below `docs`."""
     folders = {run["run_id"]: store.raw_folder(run["campaign_id"], run["run_id"]) for run in runs.to_dict("records")}
-    addresses = page_addresses(runs)
     batches: dict[int, dict[str, pd.DataFrame]] = {}
     ordered = list(runs["run_id"])
     places = {run_id: place // BATCH for place, run_id in enumerate(ordered)}
@@ -34,8 +34,8 @@ def read_run_files(store: Store, runs: pd.DataFrame, docs: Path) -> Callable[[st
         if batch not in batches:
             batches.clear()
             batches[batch] = read_readings(store, ordered[batch * BATCH : (batch + 1) * BATCH])
-        name = addresses[run_id].removeprefix("runs/").removesuffix(".html")
-        return RunFiles(batches[batch].get(run_id, NO_READINGS), copy_raw_files(folders[run_id], docs, f"raw/{name}"))
+        raw = copy_raw_files(folders[run_id], docs, f"raw/{file_name(run_id)}")
+        return RunFiles(batches[batch].get(run_id, NO_READINGS), raw)
 
     return files
 

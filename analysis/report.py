@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from analysis.findings import Cell, Finding, Verdict
-from analysis.results import Measured, ResultsError, latest_campaign, read_measured
-from analysis.sentences import difference, entry_name, interval, seconds, sentence
-
-if TYPE_CHECKING:
-    from store.database import Store
+from analysis.results import Measured, ResultsError, latest_campaign
+from analysis.sentences import entry_name, sentence
+from analysis.words import cell_title, difference_words, interval_words, seconds
 
 TABLE_COLUMNS = ["clock", "candidate", "it took", "baseline", "that took", "difference", "95 % interval", "heats", "verdict"]  # fmt: skip  # noqa: E501
 CELL_COLUMNS = [field.name for field in fields(Cell)]
 FINDING_COLUMNS = [field.name for field in fields(Finding) if field.name != "cell"]
 
 
-def read_findings(store: Store, *, workload: str | None = None, everything: bool = False) -> list[Finding]:
+def latest_findings(measured: Measured, *, workload: str | None = None, everything: bool = False) -> list[Finding]:
     """Return the findings of the latest campaign, or of all.
 
     Raises
@@ -29,7 +27,6 @@ def read_findings(store: Store, *, workload: str | None = None, everything: bool
     ResultsError
         If nothing was measured on `workload`.
     """
-    measured = read_measured(store)
     found = measured.findings()
     if not everything:
         campaign_id = latest_campaign(measured.runs)
@@ -37,7 +34,7 @@ def read_findings(store: Store, *, workload: str | None = None, everything: bool
     return _of_workload(found, workload)
 
 
-def read_comparison(store: Store, first: str, second: str, *, workload: str | None = None) -> list[Finding]:
+def compared(measured: Measured, first: str, second: str, *, workload: str | None = None) -> list[Finding]:
     """Return `second` against `first`, as published where one of them is the baseline.
 
     Two entries that the suite never set against each other are paired in the same heats; the result is an
@@ -48,7 +45,6 @@ def read_comparison(store: Store, first: str, second: str, *, workload: str | No
     ResultsError
         If an entry or the workload was never measured, or both names mean the same entry.
     """
-    measured = read_measured(store)
     one, other = find_entry(measured.runs, first), find_entry(measured.runs, second)
     if one == other:
         raise ResultsError(f"compare: {first!r} and {second!r} are both {one}; expected two entries. Name another.")
@@ -77,13 +73,6 @@ def find_entry(runs: pd.DataFrame, name: str) -> str:
 def by_cell(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
     """Return the findings of each cell under a title that says what it is."""
     return [(cell_title(cell), list(group)) for cell, group in groupby(findings, key=lambda f: f.cell)]
-
-
-def cell_title(cell: Cell) -> str:
-    """Return what a cell is, for people."""
-    threads = f"{cell.threads} thread{'s' if cell.threads != 1 else ''}"
-    work = f"{cell.steps} steps" if cell.mode == "steps" else f"{cell.epochs} epoch{'s' if cell.epochs != 1 else ''}"
-    return f"{cell.workload}: {work}, batch size {cell.batch_size}, {cell.device}, {threads}, {cell.dtype}"
 
 
 def table_rows(findings: Sequence[Finding]) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -135,16 +124,15 @@ def _observation(finding: Finding) -> Finding:
 
 
 def _table_row(finding: Finding) -> tuple[Any, ...]:
-    ratio, low, high = finding.ratio, finding.ratio_low, finding.ratio_high
     baseline = entry_name(finding.baseline, is_headline=finding.baseline_headline)
     return (
         finding.clock,
         entry_name(finding.candidate, is_headline=finding.candidate_headline),
-        seconds(finding.candidate_value) if finding.candidate_value is not None else "",
+        seconds(finding.candidate_value),
         baseline,
-        seconds(finding.baseline_value) if finding.baseline_value is not None else "",
-        _difference(ratio, baseline) if ratio is not None else "",
-        interval(low, high, ratio) if low is not None and high is not None and ratio is not None else "",
+        seconds(finding.baseline_value),
+        difference_words(finding),
+        interval_words(finding),
         finding.heats,
         str(finding.verdict),
     )
@@ -152,8 +140,3 @@ def _table_row(finding: Finding) -> tuple[Any, ...]:
 
 def _plain(value: object) -> object:
     return str(value) if isinstance(value, Verdict) else value
-
-
-def _difference(ratio: float, baseline: str) -> str:
-    words = difference(ratio, baseline)
-    return words.removesuffix(f" than {baseline}").removesuffix(f" as {baseline}")

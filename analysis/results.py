@@ -1,21 +1,16 @@
-"""What the store holds, read once for pages and terminal alike."""
+"""What the store holds, as pages and terminal alike are made of it (pure)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis import frames
 from analysis.findings import Finding, find_all
-
-if TYPE_CHECKING:
-    from store.database import Store
 
 
 class ResultsError(ValueError):
-    """Something asked of the results that they do not have."""
+    """Something asked of the results that they do not have, or a site that cannot be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,29 +41,6 @@ class Results:
     phases: pd.DataFrame
     gates: pd.DataFrame  # the last of each part
     environments: pd.DataFrame
-
-
-def read_measured(store: Store) -> Measured:
-    """Return the frames that findings are made of."""
-    return Measured(
-        runs=frames.read_counted_runs(store),
-        epochs=frames.read_epochs(store),
-        unavailable=frames.read_unavailable(store),
-        gates=frames.read_gates(store),
-    )
-
-
-def read_results(store: Store) -> Results:
-    """Return everything that pages are made of, except telemetry."""
-    measured = read_measured(store)
-    return Results(
-        measured=measured,
-        findings=measured.findings(),
-        runs=frames.read_runs(store),
-        phases=frames.read_phases(store),
-        gates=frames.read_latest_gates(store),
-        environments=frames.read_environments(store),
-    )
 
 
 def latest_campaign(runs: pd.DataFrame) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis import queries, tables
+from analysis.addresses import file_name, source, workload_address
 from analysis.render import Page, page
 from analysis.sentences import entry_name
 from analysis.tables import Table
+from analysis.words import seconds
 
-SAFE_NAME = re.compile(r"(?!(?:index|readme)$)[a-z0-9][a-z0-9._-]{0,99}", re.IGNORECASE)
 FACTS = (
     ("seed", "seed"),
     ("batch_size", "batch size"),
@@ -55,14 +55,6 @@ class RawFile:
     address: str
 
 
-def page_addresses(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the address of each run's page by its id; an id that cannot be a file's name is numbered instead."""
-    return {
-        run_id: f"runs/{run_id if SAFE_NAME.fullmatch(run_id) else f'_{number}'}.html"
-        for number, run_id in enumerate(sorted(runs["run_id"]))
-    }
-
-
 def run_page(
     address: str,
     run: Mapping[str, Any],
@@ -95,7 +87,8 @@ def run_page(
         "facts": facts_table(run),
         "phases": phases_table(phases),
         "epochs": epochs_table(epochs),
-        "curve": address.removeprefix("runs/").removesuffix(".html"),
+        "name": file_name(run["run_id"]),
+        "workload_address": workload_address(run["workload"]),
         "has_readings": bool(curve["readings"]),
         "sketches": [
             (name, sketch([row["at_s"] for row in curve["readings"]], [row[key] for row in curve["readings"]]))
@@ -104,7 +97,7 @@ def run_page(
         "raw_files": [(raw.name, tables.memory(raw.size_bytes), raw.address) for raw in raw_files],
         "queries": queries.run_parts(run["run_id"]),
     }
-    return page(address.removesuffix(".html") + ".md", "run.md.jinja", context)
+    return page(source(address), "run.md.jinja", context)
 
 
 def curve_data(phases: pd.DataFrame, readings: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -118,9 +111,7 @@ def curve_data(phases: pd.DataFrame, readings: pd.DataFrame) -> dict[str, list[d
 
 def facts_table(run: Mapping[str, Any]) -> Table:
     """Return the run's columns that people ask for; those without a value are left out."""
-    rows: list[tuple[object, ...]] = [
-        (words, tables.seconds(run[name])) for name, words in DURATIONS if _has(run, name)
-    ]
+    rows: list[tuple[object, ...]] = [(words, seconds(run[name])) for name, words in DURATIONS if _has(run, name)]
     rows += [(words, tables.memory(run[name])) for name, words in SIZES if _has(run, name)]
     rows += [(words, _plain(name, run[name])) for name, words in FACTS if _has(run, name)]
     return Table(caption="The run in numbers", columns=("what", "value"), rows=rows, numeric=("value",))
@@ -130,8 +121,7 @@ def phases_table(phases: pd.DataFrame) -> Table:
     """Return the phases, those that occur several times in one row."""
     grouped = phases.groupby("phase", sort=False)
     rows = [
-        (phase, len(mine), tables.seconds(mine["start_s"].min()), tables.seconds(mine["duration_s"].sum()))
-        for phase, mine in grouped
+        (phase, len(mine), seconds(mine["start_s"].min()), seconds(mine["duration_s"].sum())) for phase, mine in grouped
     ]
     columns = ("phase", "times", "first began after", "duration in all")
     return Table(caption="Phases", columns=columns, rows=rows, numeric=columns[1:])
@@ -142,13 +132,13 @@ def epochs_table(epochs: pd.DataFrame) -> Table:
     rows = [
         (
             f"{row['epoch']:g}",
-            tables.seconds(row["train_s"]),
-            tables.seconds(row["eval_s"]),
+            seconds(row["train_s"]),
+            seconds(row["eval_s"]),
             tables.number(row["train_loss"], 4),
             tables.number(row["test_loss"], 4),
             tables.percent(row["test_accuracy"], 2),
-            tables.seconds(row["train_clock_s"]),
-            tables.seconds(row["e2e_clock_s"]),
+            seconds(row["train_clock_s"]),
+            seconds(row["e2e_clock_s"]),
         )
         for row in epochs.to_dict("records")
     ]

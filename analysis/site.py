@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.addresses import file_name, run_addresses
 from analysis.cells import CellResults, cell_results, headline_cell
 from analysis.pages import empty_page, environments_page, gate_page, home_page, runs_page
 from analysis.render import Page
 from analysis.results import Results
-from analysis.run_page import RawFile, curve_data, page_addresses, run_page
+from analysis.run_page import RawFile, curve_data, run_page
 from analysis.workload_page import workload_page
 
 
@@ -39,7 +40,7 @@ def result_pages(results: Results) -> list[Page]:
     headline = headline_cell(cells)
     if headline is None:
         return [empty_page()]
-    addresses = page_addresses(results.runs)
+    addresses = run_addresses(results.runs["run_id"])
     return [
         home_page(results, cells, headline),
         *(workload_page(name, mine, results.gates, addresses) for name, mine in by_workload(cells).items()),
@@ -51,7 +52,7 @@ def result_pages(results: Results) -> list[Page]:
 
 def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPage]:
     """Return the page of each run; `files` gives what the run with an id left behind."""
-    addresses = page_addresses(results.runs)
+    addresses = run_addresses(results.runs["run_id"])
     phases = dict(list(results.phases.groupby("run_id")))
     epochs = dict(list(results.measured.epochs.groupby("run_id")))
     return [
@@ -109,4 +110,4 @@ def _run_page(
 ) -> RunPage:
     curve = curve_data(phases, files.readings)
     made = run_page(address, run, phases, epochs, curve, files.raw)
-    return RunPage(page=made, curve_name=address.removeprefix("runs/").removesuffix(".html"), curve=curve)
+    return RunPage(page=made, curve_name=file_name(run["run_id"]), curve=curve)

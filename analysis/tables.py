@@ -9,7 +9,6 @@ from datetime import datetime
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis import sentences
 from analysis.comparison import Verdict
 
 NOTHING = "–"
@@ -77,11 +76,6 @@ def pill(verdict: Verdict) -> Markup:
     return Markup('<span class="dh-verdict dh-{}"><span aria-hidden="true">{}</span> {}</span>').format(
         name, mark, str(verdict)
     )
-
-
-def seconds(value: float | None) -> str:
-    """Return seconds to three digits; a dash where there is none."""
-    return NOTHING if is_absent(value) or value is None else sentences.seconds(value)
 
 
 def memory(value: float | None) -> str:

@@ -9,23 +9,22 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis import queries, tables
+from analysis.addresses import source, workload_address
 from analysis.cells import CLOCK_NAMES, CellResults, phase_medians
 from analysis.comparison import HEATS_FOR_A_VERDICT
 from analysis.figures import (
     accuracy_chart,
-    difference_words,
     findings_query,
     forest_chart,
-    interval_words,
     phase_chart,
     pooled_epochs,
 )
 from analysis.findings import CLOCKS, Finding
 from analysis.render import Page, page
-from analysis.report import cell_title
 from analysis.tables import Table
 from analysis.time_to_accuracy import observed_times
 from analysis.variance import LEVELS, Spread, position_effect, spreads
+from analysis.words import cell_title, difference_words, interval_words, seconds
 from store.records import PHASES
 
 FINDING_COLUMNS = ("entry", "took", "compared with the baseline", "95 % interval", "heats", "verdict")
@@ -62,7 +61,7 @@ def workload_page(workload: str, cells: Sequence[CellResults], gates: pd.DataFra
         "older": [older_table(mine) for mine in older],
         "heats_for_a_verdict": HEATS_FOR_A_VERDICT,
     }
-    return page(f"workloads/{workload}.md", "workload.md.jinja", context, made)
+    return page(source(workload_address(workload)), "workload.md.jinja", context, made)
 
 
 def section(mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], number: int) -> dict[str, Any]:
@@ -121,7 +120,7 @@ def findings_table(mine: CellResults, clock: str) -> Table:
     widest = max(known, key=lambda f: f.heats, default=None)
     first = (
         Markup("<strong>{}</strong>").format(mine.label(mine.baseline)),
-        tables.seconds(widest.baseline_value if widest else None),
+        seconds(widest.baseline_value if widest else None),
         "baseline",
         tables.NOTHING,
         widest.heats if widest else 0,
@@ -153,7 +152,7 @@ def phases_table(mine: CellResults) -> Table:
     present = [phase for phase in PHASES if phase in wide.columns]
     labels = [label for entry in mine.entries if (label := mine.label(entry)) in wide.index]
     cells = wide.to_dict("index")
-    rows = [(label, *(tables.seconds(cells[label][phase]) for phase in present)) for label in labels]
+    rows = [(label, *(seconds(cells[label][phase]) for phase in present)) for label in labels]
     return Table(caption="Median seconds of each phase", columns=("entry", *present), rows=rows, numeric=present)
 
 
@@ -166,8 +165,8 @@ def crossings_table(mine: CellResults, target: float) -> Table:
             f"{seen.hits} of {seen.runs}",
             tables.number(seen.median_epochs),
             f"{tables.number(seen.fastest_epochs)} to {tables.number(seen.slowest_epochs)}" if seen.hits else None,
-            tables.seconds(seen.median_train_s),
-            tables.seconds(seen.median_e2e_s),
+            seconds(seen.median_train_s),
+            seconds(seen.median_e2e_s),
         )
         for seen in sorted(seen_by_entry, key=lambda seen: mine.entries.index(seen.entry))
     ]
@@ -184,7 +183,7 @@ def variance_table(mine: CellResults) -> Table:
             mine.label(entry),
             clock,
             base.runs,
-            tables.seconds(base.mean_s),
+            seconds(base.mean_s),
             *_deviations(found, entry, f"{clock}_clock_s"),
         )
         for entry in mine.entries
@@ -244,8 +243,8 @@ def runs_table(mine: CellResults, pages: dict[str, str]) -> Table:
             row["position"],
             mine.label(row["entry"]) + (" (A/A control)" if row["control"] else ""),
             row["status"],
-            tables.seconds(row["train_clock_s"]),
-            tables.seconds(row["e2e_clock_s"]),
+            seconds(row["train_clock_s"]),
+            seconds(row["e2e_clock_s"]),
             tables.memory(row["memory_peak_bytes"]),
         )
         for row in ordered.to_dict("records")
@@ -276,7 +275,7 @@ def older_table(mine: CellResults) -> Table:
 def _finding_row(mine: CellResults, finding: Finding) -> tuple[object, ...]:
     return (
         mine.label(finding.candidate),
-        tables.seconds(finding.candidate_value),
+        seconds(finding.candidate_value),
         difference_words(finding),
         interval_words(finding),
         finding.heats,
