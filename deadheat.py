@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
+from typing import TextIO
 
 import typer
 from rich.console import Console
@@ -49,7 +50,14 @@ def _end(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if issubclass(category, StoreWarning):
         Console(stderr=True).print(f"warning: {message}", highlight=False, markup=False, soft_wrap=True)
 
