@@ -3,8 +3,8 @@ defmodule ElixirBeam.Runtime do
   What the BEAM is told about this process, and what it tells afterwards.
   """
 
-  # 64 MB. A step allocates 20 MB and leaves 8 MB alive (weights and moments, 40 bytes a number), so a larger heap is
-  # collected less often, and still lies in the cache of the machine it was chosen on.
+  # 64 MB. A step allocates about 20 MB and leaves 8 MB alive (weights and moments, 24 bytes a number and its share of
+  # a chunk). A larger heap is collected less often, but at 128 MB touching it first costs more than that saves.
   @heap_words 8_000_000
 
   @doc "Sizes the heap of the calling process, and starts to account for its collections."
