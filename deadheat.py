@@ -13,9 +13,8 @@ from rich.console import Console
 from analysis.commands import app as analysis_app
 from collector.collect import InterruptedCollectionError
 from collector.commands import app as collector_app
-from collector.definition import DefinitionError
 from store.commands import app as store_app
-from store.database import StoreError, StoreWarning
+from store.database import StoreWarning
 
 app = typer.Typer(
     name="deadheat",
@@ -24,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+OURS = ("analysis", "collector", "store")
 for part in (collector_app, store_app, analysis_app):
     app.registered_commands += part.registered_commands
     app.registered_groups += part.registered_groups
@@ -34,7 +34,9 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         app()
-    except (DefinitionError, StoreError) as mistake:
+    except ValueError as mistake:
+        if type(mistake).__module__.partition(".")[0] not in OURS:
+            raise  # a mistake of the program, not of its user: the traceback is wanted
         _end(f"error: {mistake}", 2)
     except (KeyboardInterrupt, InterruptedCollectionError):
         _end("interrupted; what was complete is stored. The same command goes on where it stopped.", 130)
