@@ -57,9 +57,8 @@ def publish_site(
         _copy_pages(docs)
         results = read_results(store)
         pages = site.result_pages(results)
-        if len(results.runs):
-            pages += write_runs(results, store, docs)
-            pages.append(data_page(write_downloads(store, results.findings, docs)))
+        pages += write_runs(results, store, docs)
+        pages.append(data_page(write_downloads(store, results.findings, docs)))
         write_pages(pages, docs, work / ".cache")
         build_site(PROJECT / "mkdocs.yml", docs, output, strict=strict, site_url=site_url)
         (output / MARKER).touch()

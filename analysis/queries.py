@@ -121,7 +121,7 @@ SELECT run_id, repetition, heat_attempt, position, runner || ':' || variant AS e
     train_clock_s, e2e_clock_s, memory_peak_bytes, message
 FROM runs
 WHERE {_cell(cell)}
-ORDER BY repetition, heat_attempt, position"""
+ORDER BY repetition, heat_attempt, position, run_id"""
 
 
 def gates(workload: str | None = None) -> str:

@@ -35,14 +35,12 @@ class RunPage:
 
 
 def result_pages(results: Results) -> list[Page]:
-    """Return every page but those of single runs; a store without runs gives one page that says what to do."""
+    """Return every page but those of single runs; of a store without runs the front page says what to do."""
     cells = cell_results(results)
     headline = headline_cell(cells)
-    if headline is None:
-        return [empty_page()]
     addresses = run_addresses(results.runs["run_id"])
     return [
-        home_page(results, cells, headline),
+        home_page(results, cells, headline) if headline else empty_page(),
         *(workload_page(name, mine, results.gates, addresses) for name, mine in by_workload(cells).items()),
         runs_page(results, addresses),
         gate_page(results),
