@@ -71,8 +71,9 @@
       return;
     }
     views.set(figure, view);
-    figure.dataset.state = "drawn";
     figure.dataset.scheme = theme;
+    figure.dataset.state = "drawn";
+    if (theme !== scheme()) await draw(figure); // it changed meanwhile
   };
 
   const attempt = (figure) =>
