@@ -39,7 +39,7 @@ demo: setup data ## measure the demo suite, store it, build the site and say whe
 	@$(BIN)/deadheat site --store $(STORE)
 
 test: setup data lint ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 site: $(STAMP) ## build the site from the store
 	@$(BIN)/deadheat site --store $(STORE)

@@ -59,8 +59,14 @@ def test_a_runner_supports_only_workloads_that_exist(name):
     assert set(read_runner(name).workloads) <= set(known_workloads())
 
 
+@pytest.fixture(scope="module")
+def gate_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one folder for all gates, so that the reference computes each workload once."""
+    return tmp_path_factory.mktemp("gates")
+
+
 @pytest.mark.parametrize(("name", "workload"), PAIRS)
-def test_a_runner_passes_the_gate_on_real_data(tmp_path, name, workload):
+def test_a_runner_passes_the_gate_on_real_data(gate_folder, name, workload):
     """Parts A to D and F against the float64 reference."""
     description = description_or_skip(name)
     ((key, cell),) = gate_keys(expand_suite(suite(name, workload=workload))).items()
@@ -68,7 +74,7 @@ def test_a_runner_passes_the_gate_on_real_data(tmp_path, name, workload):
         key,
         cell,
         verified_data("mnist"),
-        tmp_path,
+        gate_folder,
         description=description,
         executor=LocalExecutor(),
         cores=runner_cores(1, sorted(os.sched_getaffinity(0))),
@@ -79,7 +85,7 @@ def test_a_runner_passes_the_gate_on_real_data(tmp_path, name, workload):
 
 
 @pytest.mark.parametrize("name", [n for n in known_runners() if "mnist_mlp" in read_runner(n).workloads])
-def test_a_runner_trains_as_the_contract_says(fresh_store, small_data: DataFiles, tmp_path: Path, name):
+def test_a_runner_trains_as_the_contract_says(fresh_store, small_data: DataFiles, name):
     """Whole epochs with a smaller last batch, four evaluations each: every event in order, every example counted."""
     description_or_skip(name)
     setting = Setting(executor=LocalExecutor(), data=lambda _: small_data)
