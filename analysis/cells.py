@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from analysis.findings import Cell, Finding, Verdict
 from analysis.results import Results
 from analysis.sentences import entry_name
 
+MOST_POINTS = 4000  # of thin lines in one chart: about 300 kB
 CLOCK_NAMES = {"train": "train clock", "e2e": "e2e clock"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CellResults:
     """One cell: its runs, what they left behind, and what may be concluded."""
 
@@ -29,7 +31,7 @@ class CellResults:
     phases: pd.DataFrame
     findings: Sequence[Finding]
 
-    @property
+    @cached_property
     def completed(self) -> pd.DataFrame:
         """The completed runs, without the control's."""
         return self.runs[(self.runs["status"] == "completed") & ~self.runs["control"].astype(bool)]
@@ -39,18 +41,23 @@ class CellResults:
         """The most heats that any candidate shares with the baseline; without candidates, the baseline's runs."""
         return max((f.heats for f in self.findings), default=int((self.completed["entry"] == self.baseline).sum()))
 
-    @property
+    @cached_property
     def entries(self) -> list[str]:
         """Everyone in the cell: the baseline, then the others as in `on`."""
         known = {*self.attempts["entry"], *self.unavailable["entry"]}
         found = [self.baseline, *(f.candidate for f in self.on("train"))]
         return [*found, *sorted(known - set(found))]
 
-    def label(self, entry: str) -> str:
-        """Return an entry as people write it."""
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Every entry as people write it."""
         headline = {f.candidate: f.candidate_headline for f in self.findings}
         headline |= dict(zip(self.attempts["entry"], self.attempts["headline"], strict=True))
-        return entry_name(entry, is_headline=bool(headline.get(entry, True)))
+        return {entry: entry_name(entry, is_headline=bool(headline.get(entry, True))) for entry in self.entries}
+
+    def label(self, entry: str) -> str:
+        """Return an entry as people write it."""
+        return self.labels[entry]
 
     def on(self, clock: str) -> list[Finding]:
         """Return the findings on one clock: frameworks first, then bare languages, each in the order of their names."""
@@ -103,6 +110,15 @@ def phase_medians(mine: CellResults) -> pd.DataFrame:
     return pd.DataFrame({"label": labels, "phase": medians["phase"], "duration_s": medians["duration_s"]})
 
 
+def thinned(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves of as many runs of each entry as a chart can carry: the first ones, the same number of each."""
+    runs = curves.drop_duplicates("run")
+    evaluations = curves.groupby("run").size().max() if len(curves) else 1
+    each = max(1, MOST_POINTS // (int(evaluations) * max(1, runs["label"].nunique())))
+    kept = runs.groupby("label").head(each)["run"]
+    return curves[curves["run"].isin(kept)]
+
+
 def accuracy_curves(mine: CellResults, clock: str) -> pd.DataFrame:
     """Return the evaluations on one clock: columns `run`, `label`, `epoch`, `clock_s`, `test_accuracy`."""
     trained = mine.runs[mine.runs["status"].isin(["completed", "diverged"]) & ~mine.runs["control"].astype(bool)]
@@ -110,7 +126,7 @@ def accuracy_curves(mine: CellResults, clock: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run": evaluated["run_id"],
-            "label": evaluated["entry"].map(mine.label),
+            "label": evaluated["entry"].map(mine.labels),
             "epoch": evaluated["epoch"].astype(float),
             "clock_s": evaluated[f"{clock}_clock_s"].astype(float),
             "test_accuracy": evaluated["test_accuracy"].astype(float),

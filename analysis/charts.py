@@ -241,9 +241,9 @@ def accuracy_curves(
     )
     shape = alt.Shape("label:N", scale=alt.Scale(domain=list(entries)), legend=legend)
     layers: list[alt.Chart] = [
-        alt.Chart(_rounded_frame(curves)).mark_line(strokeWidth=1, opacity=0.28).encode(*encoding, alt.Detail("run:N")),
-        alt.Chart(_rounded_frame(medians)).mark_line(strokeWidth=2.5).encode(*encoding),
-        alt.Chart(_rounded_frame(medians))
+        alt.Chart(_points(curves)).mark_line(strokeWidth=1, opacity=0.28).encode(*encoding, alt.Detail("run:N")),
+        alt.Chart(_points(medians)).mark_line(strokeWidth=2.5).encode(*encoding),
+        alt.Chart(_points(medians))
         .mark_point(size=45, filled=True, opacity=1)
         .encode(*encoding, shape, [alt.Tooltip("label:N", title="entry"), "clock_s:Q", "test_accuracy:Q"]),
     ]
@@ -363,6 +363,9 @@ def _rounded(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _rounded_frame(frame: pd.DataFrame) -> pd.DataFrame:
+def _points(frame: pd.DataFrame) -> alt.InlineData:
+    """Return evaluations as they are drawn: inline, because Altair refuses frames of more than 5000 rows."""
+    names = [name for name in ("run", "label", "clock_s", "test_accuracy") if name in frame]
     numbers = {name: frame[name].map(_rounded) for name in ("clock_s", "test_accuracy")}
-    return frame.assign(**numbers)
+    rows: list[Any] = frame[names].assign(**numbers).to_dict("records")
+    return alt.InlineData(values=rows)

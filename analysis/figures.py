@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import charts, queries, tables
-from analysis.cells import CLOCK_NAMES, CellResults, accuracy_curves, median_curve, phase_medians
+from analysis.cells import (
+    CLOCK_NAMES,
+    CellResults,
+    accuracy_curves,
+    median_curve,
+    phase_medians,
+    thinned,
+)
 from analysis.findings import CLOCKS, Finding
 from analysis.render import Chart
 from analysis.words import difference_words, seconds
@@ -90,12 +97,14 @@ def accuracy_chart(mine: CellResults, clock: str, name: str, target: float | Non
         f"{label}: {tables.percent(last[label]['test_accuracy'])} after {seconds(last[label]['clock_s'])}."
         for label in entries
     )
-    spec = charts.accuracy_curves(
-        curves, medians, entries, clock=CLOCK_NAMES[clock].removesuffix(" clock"), target=target
+    lines, target_words = (
+        thinned(curves),
+        f" The dashed line is the target, {tables.percent(target)}." if target else "",
     )
-    caption = f"Test accuracy on the {CLOCK_NAMES[clock]}: a thin line per run, thick lines through the medians." + (
-        f" The dashed line is the target, {tables.percent(target)}." if target is not None else ""
-    )
+    drawn, known = lines["run"].nunique(), curves["run"].nunique()
+    thin = "a thin line per run" if drawn == known else f"thin lines are {drawn} of the {known} runs"
+    caption = f"Test accuracy on the {CLOCK_NAMES[clock]}: {thin}, thick lines go through the medians.{target_words}"
+    spec = charts.accuracy_curves(lines, medians, entries, clock=clock, target=target)
     return Chart(
         name=name, spec=spec | {"description": alt}, alt=alt, caption=caption, query=queries.accuracy(mine.cell)
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis import tables
 from analysis.charts import Spec
@@ -84,7 +84,9 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters["yaml"] = lambda value: Markup(json.dumps(value))  # JSON is YAML
-    environment.globals.update(figure=figure, query=query, table=tables.html, code=tables.code, pill=tables.pill)
+    environment.globals.update(
+        plain=escape, figure=figure, query=query, table=tables.html, code=tables.code, pill=tables.pill
+    )
     return environment
 
 

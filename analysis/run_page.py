@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -119,10 +120,13 @@ def facts_table(run: Mapping[str, Any]) -> Table:
 
 def phases_table(phases: pd.DataFrame) -> Table:
     """Return the phases, those that occur several times in one row."""
-    grouped = phases.groupby("phase", sort=False)
-    rows = [
-        (phase, len(mine), seconds(mine["start_s"].min()), seconds(mine["duration_s"].sum())) for phase, mine in grouped
-    ]
+    found: dict[str, list[float]] = {}  # times, first start, seconds in all
+    for row in phases.to_dict("records"):
+        of_phase = found.setdefault(row["phase"], [0, row["start_s"], 0.0])
+        of_phase[0] += 1
+        of_phase[1] = min(of_phase[1], row["start_s"])
+        of_phase[2] += row["duration_s"]
+    rows = [(phase, int(times), seconds(first_s), seconds(all_s)) for phase, (times, first_s, all_s) in found.items()]
     columns = ("phase", "times", "first began after", "duration in all")
     return Table(caption="Phases", columns=columns, rows=rows, numeric=columns[1:])
 
@@ -169,16 +173,18 @@ def sketch(xs: Sequence[float], ys: Sequence[float]) -> Markup:
 
 def _thinned(readings: pd.DataFrame) -> list[dict[str, Any]]:
     known = readings.dropna(subset=["cpu_s", "memory_bytes"])
-    if len(known) < 2:
+    at_s, cpu_s, memory = (known[name].to_numpy(dtype=float) for name in ("at_s", "cpu_s", "memory_bytes"))
+    if len(at_s) < 2:
         return []
-    bucket = pd.Series(range(len(known)), index=known.index) * CURVE_POINTS // len(known)
-    thin = known.groupby(bucket).agg({"at_s": "last", "cpu_s": "last", "memory_bytes": "max"}).astype(float)
-    elapsed_s = thin["at_s"].diff()
-    cores = (thin["cpu_s"].diff() / elapsed_s.where(elapsed_s > 0)).fillna(0.0).clip(lower=0.0)
+    starts = np.unique(np.arange(min(CURVE_POINTS, len(at_s))) * len(at_s) // min(CURVE_POINTS, len(at_s)))
+    ends = np.append(starts[1:], len(at_s)) - 1
+    elapsed_s = np.diff(at_s[ends])
+    cores = np.clip(np.diff(cpu_s[ends]) / np.where(elapsed_s > 0, elapsed_s, np.inf), 0, None)
+    peaks = np.maximum.reduceat(memory, starts)[1:]
     return [
-        {"at_s": round(at_s, 4), "cores": round(busy, 4), "memory_bytes": int(memory)}
-        for at_s, busy, memory in zip(thin["at_s"], cores, thin["memory_bytes"], strict=True)
-    ][1:]
+        {"at_s": round(float(at), 4), "cores": round(float(busy), 4), "memory_bytes": int(peak)}
+        for at, busy, peak in zip(at_s[ends][1:], cores, peaks, strict=True)
+    ]
 
 
 def _bands(phases: pd.DataFrame) -> list[dict[str, Any]]:

@@ -38,16 +38,14 @@ class Table:
 def html(table: Table) -> Markup:
     """Return a table as HTML with row and column headers; one without rows says so."""
     if not table.rows:
-        return Markup("<p>{}: none.</p>").format(table.caption)
+        return Markup(f"<p>{escape(table.caption)}: none.</p>")
     kinds = [_kind(name, table) for name in table.columns]
-    head = Markup("").join(
-        Markup('<th scope="col"{}>{}</th>').format(kind, name) for name, kind in zip(table.columns, kinds, strict=True)
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
     )
-    body = Markup("\n").join(_row(row, kinds) for row in table.rows)
-    caption = Markup("<caption><span>{}</span></caption>").format(table.caption)
-    return Markup("<table>\n{}\n<thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody>\n</table>").format(
-        caption, head, body
-    )
+    body = "\n".join(_row(row, kinds) for row in table.rows)
+    caption = f"<caption><span>{escape(table.caption)}</span></caption>"
+    return Markup(f"<table>\n{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>")
 
 
 def inert(text: str) -> Markup:
@@ -129,18 +127,18 @@ def is_absent(value: object) -> bool:
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))  # type: ignore[call-overload]
 
 
-def _row(cells: Sequence[object], kinds: Sequence[Markup]) -> Markup:
-    first, *others = (_text(cell) for cell in cells)
-    head = Markup('<th scope="row"{}>{}</th>').format(kinds[0], first)
-    rest = (Markup("<td{}>{}</td>").format(kind, cell) for cell, kind in zip(others, kinds[1:], strict=True))
-    return Markup("<tr>{}{}</tr>").format(head, Markup("").join(rest))
+def _row(cells: Sequence[object], kinds: Sequence[str]) -> str:
+    rest = "".join(f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(cells[1:], kinds[1:], strict=True))
+    return f'<tr><th scope="row"{kinds[0]}>{_text(cells[0])}</th>{rest}</tr>'
 
 
 def _text(cell: object) -> Markup:
-    return cell if isinstance(cell, Markup) else escape(NOTHING if is_absent(cell) else str(cell))
+    if isinstance(cell, str):  # a str that is Markup stays as it is
+        return escape(cell)
+    return escape(NOTHING if is_absent(cell) else str(cell))
 
 
-def _kind(column: str, table: Table) -> Markup:
+def _kind(column: str, table: Table) -> str:
     if column in table.numeric:
-        return Markup(' class="dh-number"')
-    return Markup(' class="dh-prose"') if column in table.prose else Markup("")
+        return ' class="dh-number"'
+    return ' class="dh-prose"' if column in table.prose else ""

@@ -166,6 +166,14 @@ def test_accuracy_is_drawn_on_a_log_axis_only_where_entries_end_far_apart(slowes
     assert ("log scale" in x["title"]) is (scale == "log")
 
 
+def test_a_chart_of_accuracy_holds_more_points_than_altair_allows_in_a_frame() -> None:
+    """A campaign of thirty heats and ten epochs has them."""
+    many = pd.concat([curves(2.0).assign(run=f"run{number}") for number in range(2000)])
+    spec = accuracy_curves(many, curves(2.0), ["a", "b"], clock="train", target=None)
+
+    assert len(spec["datasets"][spec["layer"][0]["data"]["name"]]) == len(many) == 8000
+
+
 def test_the_target_is_drawn_only_where_there_is_one() -> None:
     """Mode steps has no target."""
     data = curves(2.0)

@@ -14,7 +14,7 @@ import pytest
 
 from analysis import render
 from analysis.addresses import file_name, run_addresses, source, workload_address
-from analysis.cells import cell_results, headline_cell, median_curve, phase_medians
+from analysis.cells import MOST_POINTS, cell_results, headline_cell, median_curve, phase_medians, thinned
 from analysis.comparison import Verdict
 from analysis.pages import empty_page, verdict_words
 from analysis.render import Page
@@ -287,6 +287,23 @@ def test_a_median_curve_has_one_point_per_evaluation() -> None:
     assert median_curve(curves).to_dict("records") == [
         {"label": "a", "epoch": 0.25, "clock_s": 2.0, "test_accuracy": 0.8}
     ]
+
+
+@pytest.mark.parametrize(("runs", "evaluations"), [(3, 12), (500, 12), (40, 400), (2, 10_000)])
+def test_a_chart_of_many_runs_draws_as_many_of_each_entry_as_it_can_carry(runs: int, evaluations: int) -> None:
+    """The same number of each, at least one, and whole runs."""
+    curves = pd.DataFrame(
+        [
+            {"run": f"{label}{run}", "label": label, "clock_s": 1.0 * epoch}
+            for label in "ab"
+            for run in range(runs)
+            for epoch in range(evaluations)
+        ]
+    )
+    kept = thinned(curves).groupby("label")["run"].agg(["nunique", "size"])
+
+    assert set(kept["nunique"]) == {min(runs, max(1, MOST_POINTS // (2 * evaluations)))}
+    assert (kept["size"] == kept["nunique"] * evaluations).all()
 
 
 def curve_of(count: int) -> dict[str, list[dict[str, object]]]:
