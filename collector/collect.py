@@ -184,7 +184,7 @@ def gate_cells(
             runners=setting.runners,
         )
         if not results[key].passed:
-            report.tell(f"refused, not timed: {results[key].failure}")
+            report.tell(f"refused, not timed: {key}: {results[key].failure}")
     return results
 
 

@@ -32,6 +32,7 @@ from collector.runner import (
 )
 from collector.toolchain import known_toolchains, setup_toolchains
 from collector.workload import known_workloads, read_workload
+from store.commands import DEFAULT_STORE, StorePath
 from store.database import Store
 
 app = typer.Typer()
@@ -40,7 +41,6 @@ app.add_typer(data_app, name="data")
 PROJECT = Path(__file__).parent.parent
 DEFAULT_SEED = 20260101
 SuiteName = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Name of a suite, or the path of a .toml.")]
-StorePath = Annotated[Path, typer.Option("--store", envvar="DEADHEAT_STORE", help="Where the records are kept.")]
 RunnerNames = Annotated[str, typer.Option("--runner", help="Runners instead of a suite's, separated by commas.")]
 WorkloadNames = Annotated[str, typer.Option("--workload", help="Workloads instead of a suite's, separated by commas.")]
 Heats = Annotated[int, typer.Option("--heats", min=1, help="Heats, with --runner and --workload.")]
@@ -85,7 +85,7 @@ def run(
     heats: Heats = 10,
     *,
     once: Annotated[bool, typer.Option(help="Do nothing if this environment has measured the suite.")] = False,
-    store: StorePath = Path("results"),
+    store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Run a suite: gate, then heat after heat. Interrupted, the same command goes on where it stopped.
 
@@ -94,7 +94,7 @@ def run(
     chosen = choose_suite(suite, runner, workload, heats)
     console = Console()
     with host_lock(lock_path(), f"deadheat run {chosen.name}"), TerminalReporter(console) as report:
-        summary = collect(chosen, Store(store), machine_setting(), report, once=once)
+        summary = collect(chosen, Store(store.resolve()), machine_setting(), report, once=once)
     for line in summary_lines(summary, store):
         console.print(line, highlight=False, markup=False)
     raise typer.Exit(1 if summary.failed or summary.refused else 0)
@@ -106,7 +106,7 @@ def gate(
     workload: WorkloadNames = "",
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every runner on every workload it supports.")] = False,
-    store: StorePath = Path("results"),
+    store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Prove that runners do the same work as the float64 reference; nothing is timed.
 
@@ -117,7 +117,7 @@ def gate(
             "gate: nothing was chosen; expected --all, or --runner and --workload. See deadheat gate --help."
         )
     cells = gate_matrix(runner, workload)
-    setting, records, console = machine_setting(), Store(store), Console()
+    setting, records, console = machine_setting(), Store(store.resolve()), Console()
     records.query("select 1")  # a store that cannot be read is refused before anything is done
     with host_lock(lock_path(), "deadheat gate"), TerminalReporter(console) as report:
         machine = probe_machine(cells, setting)

@@ -67,11 +67,12 @@ class GateResult:
         if row is None:
             return ""
         if row.part == "run":
-            return f"{self.key}: the gate's run did not end well: {row.found}"
+            return f"the gate's run did not end well: {row.found}"
+        error = "not comparable" if row.error is None else f"error {row.error:.3g}"
         cause = f" Likely cause: {row.cause}." if row.cause else ""
         return (
-            f"{self.key}: gate part {row.part}: {row.quantity} differs: found {row.found}, expected {row.expected} "
-            f"(error {row.error:.3g}, tolerance {row.tolerance:.3g}).{cause}"
+            f"gate part {row.part}: {row.quantity} differs: found {row.found}, expected {row.expected} "
+            f"({error}, tolerance {row.tolerance:.3g}).{cause}"
         )
 
 

@@ -25,8 +25,9 @@ class Here:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.store = folder / "store"
-        self.environment = {**os.environ, "DEADHEAT_STORE": str(self.store), "DEADHEAT_LOCK": str(folder / "lock")}
+        self.store = folder / "results"  # the default, relative to where the command is run
+        self.environment = {**os.environ, "DEADHEAT_LOCK": str(folder / "lock")}
+        self.environment.pop("DEADHEAT_STORE", None)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
