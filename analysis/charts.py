@@ -77,23 +77,11 @@ class ForestPoint:
 def theme(scheme: Scheme) -> Spec:
     """Return the Vega-Lite configuration of a colour scheme."""
     ink = INKS[scheme]
-    axis = {
-        "labelColor": ink["text"],
-        "titleColor": ink["faint"],
-        "gridColor": ink["grid"],
-        "domainColor": ink["grid"],
-        "tickColor": ink["grid"],
-        "labelFontSize": 13,
-        "titleFontSize": 13,
-        "titleFontWeight": "normal",
-        "titlePadding": 10,
-        "labelOverlap": "greedy",
-    }
     return {
         "background": "transparent",
         "font": FONT,
         "view": {"stroke": None},
-        "axis": axis,
+        "axis": _axis(ink),
         "axisY": {"labelLimit": 220, "domain": False, "ticks": False, "labelPadding": 8},
         "legend": {
             "orient": "top",
@@ -106,15 +94,7 @@ def theme(scheme: Scheme) -> Spec:
             "columns": 5,
         },
         "range": {"category": OKABE_ITO[scheme], "ordinal": VERDICT_COLOURS[scheme]},
-        "style": {
-            "band": {"color": ink["band"], "opacity": 0.22},
-            "floor": {"color": ink["faint"], "strokeDash": [2, 3], "strokeWidth": 1.2},
-            "equal": {"color": ink["text"], "strokeWidth": 1.2},
-            "target": {"color": ink["text"], "strokeDash": [6, 4], "strokeWidth": 1.2},
-            "words": {"color": ink["text"], "fontSize": 13},
-            "halo": {"color": ink["paper"], "stroke": ink["paper"], "strokeWidth": 5, "fontSize": 13},
-            "segment": {"stroke": ink["paper"], "strokeWidth": 1.5},
-        },
+        "style": _styles(ink),
     }
 
 
@@ -280,6 +260,32 @@ def run_curve(quantity: Literal["cores", "memory"]) -> Spec:
     scaled = line.transform_calculate(memory_mib="datum.memory_bytes / 1048576")
     curve = scaled.encode(x, alt.Y(f"{field}:Q", title=title, axis=alt.Axis(tickCount=5)))
     return _finished(alt.layer(bands, curve), height=RUN_CURVE_HEIGHT)
+
+
+def _axis(ink: dict[str, str]) -> Spec:
+    lines = dict.fromkeys(("gridColor", "domainColor", "tickColor"), ink["grid"])
+    return {
+        **lines,
+        "labelColor": ink["text"],
+        "titleColor": ink["faint"],
+        "labelFontSize": 13,
+        "titleFontSize": 13,
+        "titleFontWeight": "normal",
+        "titlePadding": 10,
+        "labelOverlap": "greedy",
+    }
+
+
+def _styles(ink: dict[str, str]) -> Spec:
+    return {
+        "band": {"color": ink["band"], "opacity": 0.22},
+        "floor": {"color": ink["faint"], "strokeDash": [2, 3], "strokeWidth": 1.2},
+        "equal": {"color": ink["text"], "strokeWidth": 1.2},
+        "target": {"color": ink["text"], "strokeDash": [6, 4], "strokeWidth": 1.2},
+        "words": {"color": ink["text"], "fontSize": 13},
+        "halo": {"color": ink["paper"], "stroke": ink["paper"], "strokeWidth": 5, "fontSize": 13},
+        "segment": {"stroke": ink["paper"], "strokeWidth": 1.5},
+    }
 
 
 def _finished(chart: Any, height: int) -> Spec:  # noqa: ANN401 - one of Altair's many chart types

@@ -111,7 +111,7 @@ def _unplanned(measured: Measured, first: str, second: str) -> list[Finding]:
 def _observation(finding: Finding) -> Finding:
     if finding.verdict is Verdict.NOT_RANKED:
         return finding
-    reason = "because the suite did not plan this comparison: no margin, no adjustment and no A/A control are its own"
+    reason = "because the suite did not plan this comparison, and an afterthought gets no verdict"
     undecided = replace(
         finding,
         verdict=Verdict.UNDECIDED,

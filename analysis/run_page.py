@@ -79,11 +79,9 @@ def run_page(
     raw_files
         What it left behind.
     """
-    label = entry_name(run["entry"], is_headline=run["headline"])
     context = {
         "run": run,
-        "label": label,
-        "title": f"{label}, {run['workload']}, heat {run['repetition']}",
+        "title": run_title(run),
         "when": tables.moment(run["started_at"]),
         "facts": facts_table(run),
         "phases": phases_table(phases),
@@ -91,10 +89,7 @@ def run_page(
         "name": file_name(run["run_id"]),
         "workload_address": workload_address(run["workload"]),
         "has_readings": bool(curve["readings"]),
-        "sketches": [
-            (name, sketch([row["at_s"] for row in curve["readings"]], [row[key] for row in curve["readings"]]))
-            for name, key in (("CPU cores busy", "cores"), ("Resident memory", "memory_bytes"))
-        ],
+        "sketches": sketches(curve["readings"]),
         "raw_files": [(raw.name, tables.memory(raw.size_bytes), raw.address) for raw in raw_files],
         "queries": queries.run_parts(run["run_id"]),
     }
@@ -157,6 +152,19 @@ def epochs_table(epochs: pd.DataFrame) -> Table:
         "e2e clock",
     )
     return Table(caption="Evaluation intervals", columns=columns, rows=rows, numeric=columns)
+
+
+def run_title(run: Mapping[str, Any]) -> str:
+    """Return what a run is, for people."""
+    label = entry_name(run["entry"], is_headline=run["headline"])
+    return f"{label}, {run['workload']}, heat {run['repetition']}" + (", A/A control" if run["control"] else "")
+
+
+def sketches(readings: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
+    """Return the curves of a run as small pictures under their names."""
+    at_s = [row["at_s"] for row in readings]
+    named = (("CPU cores busy", "cores"), ("Resident memory", "memory_bytes"))
+    return [(name, sketch(at_s, [row[key] for row in readings])) for name, key in named]
 
 
 def sketch(xs: Sequence[float], ys: Sequence[float]) -> Markup:

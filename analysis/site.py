@@ -10,7 +10,8 @@ import pandas as pd
 
 from analysis.addresses import file_name, run_addresses
 from analysis.cells import CellResults, cell_results, headline_cell
-from analysis.pages import empty_page, environments_page, gate_page, home_page, runs_page
+from analysis.home_page import home_page
+from analysis.pages import empty_page, environments_page, gate_page, runs_page
 from analysis.render import Page
 from analysis.results import Results
 from analysis.run_page import RawFile, curve_data, run_page

@@ -122,6 +122,17 @@ def moment(value: datetime) -> str:
     return f"{value.day} {value:%B %Y, %H:%M} UTC"
 
 
+def span(first: datetime, last: datetime) -> str:
+    """Return from when to when, UTC; a day that is the same is said once.
+
+    >>> span(datetime(2026, 1, 2, 3, 4), datetime(2026, 1, 2, 5, 6))
+    '2 January 2026, 03:04 to 05:06 UTC'
+    """
+    if first.date() == last.date():
+        return f"{first.day} {first:%B %Y, %H:%M} to {last:%H:%M} UTC"
+    return f"{moment(first)} to {moment(last)}"
+
+
 def is_absent(value: object) -> bool:
     """Whether a cell of a frame holds nothing: None, NaN or a missing time."""
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))  # type: ignore[call-overload]

@@ -20,7 +20,7 @@ from analysis.figures import (
     pooled_epochs,
 )
 from analysis.findings import CLOCKS, Finding
-from analysis.render import Page, page
+from analysis.render import Chart, Page, page
 from analysis.tables import Table
 from analysis.time_to_accuracy import observed_times
 from analysis.variance import LEVELS, Spread, position_effect, spreads
@@ -76,18 +76,7 @@ def section(mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], numbe
         "mine": mine,
         "heats": mine.heats,
         "is_insufficient": mine.heats < HEATS_FOR_A_VERDICT,
-        "clocks": [
-            {
-                "heading": CLOCK_HEADINGS[clock],
-                "anchor": f"{clock}-{number + 1}",
-                "findings": mine.on(clock),
-                "table": findings_table(mine, clock),
-                "forest": forests[clock],
-                "floor": floor_words(mine, clock),
-                "query": findings_query(mine, clock),
-            }
-            for clock in CLOCKS
-        ],
+        "clocks": [clock_part(mine, clock, number, forests[clock]) for clock in CLOCKS],
         "epochs_to_target": pooled_epochs(mine),
         "target": target,
         "phases": phases,
@@ -104,6 +93,19 @@ def section(mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], numbe
         "runs_table": runs_table(mine, pages),
         "runs_query": queries.runs_of(mine.cell),
         "figures": [chart for chart in (*forests.values(), phases, *curves) if chart],
+    }
+
+
+def clock_part(mine: CellResults, clock: str, number: int, forest: Chart | None) -> dict[str, Any]:
+    """Return what the template says about one clock of a cell."""
+    return {
+        "heading": CLOCK_HEADINGS[clock],
+        "anchor": f"{clock}-{number + 1}",
+        "findings": mine.on(clock),
+        "table": findings_table(mine, clock),
+        "forest": forest,
+        "floor": floor_words(mine, clock),
+        "query": findings_query(mine, clock),
     }
 
 

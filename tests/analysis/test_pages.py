@@ -16,7 +16,8 @@ from analysis import render
 from analysis.addresses import file_name, run_addresses, source, workload_address
 from analysis.cells import MOST_POINTS, cell_results, headline_cell, median_curve, phase_medians, thinned
 from analysis.comparison import Verdict
-from analysis.pages import empty_page, verdict_words
+from analysis.home_page import verdict_words
+from analysis.pages import empty_page
 from analysis.render import Page
 from analysis.results import Results
 from analysis.run_page import CURVE_POINTS, RawFile, curve_data, run_page, sketch
@@ -347,6 +348,22 @@ def test_the_page_of_a_run_shows_its_ending_its_phases_and_its_files() -> None:
     assert 'data-values="../assets/runs/run1.json"' in made.text
 
 
+def test_a_campaign_can_be_repeated_with_the_command_on_the_page() -> None:
+    """Also one that was chosen on the command line, without a suite's file."""
+    chosen = Campaign(racers=(PYTORCH, JAX), heats=2, changes={"suite": "chosen"}).rows()
+
+    assert "deadheat run demo , then deadheat site --serve" in shown(small_pages()["index.md"])
+    again = "deadheat run --runner python_pytorch,python_jax --workload mnist_mlp --heats 2"
+    assert again in shown(pages_of(chosen)["index.md"])
+
+
+def test_too_few_heats_are_no_headline() -> None:
+    """The first line of the site does not sound like a verdict."""
+    home = shown(pages_of(Campaign(racers=(PYTORCH, JAX), heats=2).rows())["index.md"])
+
+    assert "python_jax: too few heats for a verdict, against python_pytorch" in home
+
+
 def test_a_moment_on_a_page_is_in_utc() -> None:
     """The store's times are, and the page says so."""
-    assert f"{START.day} January 2026, 03:05 UTC" in shown(small_pages()["index.md"])
+    assert f"{START.day} January 2026, 03:05 to 03:14 UTC" in shown(small_pages()["index.md"])

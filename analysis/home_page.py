@@ -1,0 +1,205 @@
+"""The front page: the verdict first, then who was measured, when, where and with what (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from analysis import queries, tables
+from analysis.addresses import workload_address
+from analysis.cells import CLOCK_NAMES, CellResults
+from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
+from analysis.findings import CLOCKS, Finding, Verdict
+from analysis.headlines import LanguageHeadline, language_headlines
+from analysis.render import Page, page
+from analysis.results import Results
+from analysis.tables import Table
+from analysis.words import cell_title, difference_words, seconds
+
+CHOSEN = "chosen"  # the suite of a campaign whose runners and workloads were named on the command line
+
+
+def home_page(results: Results, cells: Sequence[CellResults], headline: CellResults) -> Page:
+    """Return the front page: the verdict first.
+
+    Parameters
+    ----------
+    cells
+        Every cell, the newest campaign's first.
+    headline
+        The one that the page is about.
+    """
+    forest = forest_of_both_clocks(headline, "home-forest")
+    newest = [mine for mine in cells if mine.cell.campaign_id == headline.cell.campaign_id]
+    environment = results.environments[results.environments["environment_id"] == headline.cell.environment_id]
+    context = {
+        "headline": headline,
+        "title": cell_title(headline.cell),
+        "verdict": verdict_words(headline),
+        "baseline": headline.label(headline.baseline),
+        "contenders": contenders(headline, "framework", is_headline=True),
+        "bare": contenders(headline, "baseline", is_headline=True),
+        "variants": contenders(headline, None, is_headline=False),
+        "languages": languages_table(headline),
+        "languages_query": both_clocks_query(headline),
+        "bare_table": bare_table(newest),
+        "bare_query": queries.differences_in([(m.cell, m.baseline, pooled_epochs(m)) for m in newest]),
+        "workloads": workloads_table(newest),
+        "forest": forest,
+        "campaign": campaign_facts(headline, newest),
+        "environment": environment.to_dict("records")[0] if len(environment) else None,
+        "memory": tables.memory(environment["memory_bytes"].iloc[0]) if len(environment) else tables.NOTHING,
+        "versions": versions(newest),
+    }
+    return page("index.md", "home.md.jinja", context, (forest,) if forest else ())
+
+
+def verdict_words(mine: CellResults) -> str:
+    """Return the verdicts on the frameworks that were measured, in a few words."""
+    baseline = mine.label(mine.baseline)
+    found: dict[str, dict[str, Verdict]] = {}
+    for finding in (f for clock in CLOCKS for f in mine.on(clock)):
+        if finding.candidate_class == "framework" and finding.candidate_headline and finding.ratio is not None:
+            found.setdefault(mine.label(finding.candidate), {})[CLOCK_NAMES[finding.clock]] = finding.verdict
+    if not found:
+        return f"No framework has been measured beside {baseline} yet"
+    return "; ".join(_verdict_clause(name, verdicts) for name, verdicts in found.items()) + f", against {baseline}"
+
+
+def contenders(mine: CellResults, runner_class: str | None, *, is_headline: bool) -> list[dict[str, Any]]:
+    """Return the candidates of one class with their findings on both clocks."""
+    found: dict[str, list[Finding]] = {}
+    for finding in (f for clock in CLOCKS for f in mine.on(clock)):
+        if runner_class in (None, finding.candidate_class) and finding.candidate_headline is is_headline:
+            found.setdefault(finding.candidate, []).append(finding)
+    return [
+        {
+            "name": mine.label(entry),
+            "framework": findings[0].candidate_framework,
+            "language": findings[0].candidate_language,
+            "findings": _distinct(findings),
+        }
+        for entry, findings in found.items()
+    ]
+
+
+def languages_table(mine: CellResults) -> Table:
+    """Return one row per language: the framework that stands for it, or that none was measured."""
+    on_train, on_e2e = ({h.language: h for h in language_headlines(mine.on(clock))} for clock in CLOCKS)
+    rows = [
+        (
+            language,
+            _framework_words(headline),
+            _headline_words(on_train.get(language)),
+            _headline_words(on_e2e.get(language)),
+        )
+        for language, headline in on_train.items()
+    ]
+    columns = ("language", "framework", *(CLOCK_NAMES[clock] for clock in CLOCKS))
+    return Table(caption=f"Languages on {mine.cell.workload}, each by its framework", columns=columns, rows=rows)
+
+
+def bare_table(cells: Sequence[CellResults]) -> Table:
+    """Return what languages do without a framework, on every workload of a campaign."""
+    rows = [
+        (f.candidate_language, mine.label(f.candidate), mine.cell.workload, *_both_clocks(mine, f.candidate))
+        for mine in cells
+        for f in mine.on("train")
+        if f.candidate_class == "baseline"
+    ]
+    columns = ("language", "entry", "workload", *(CLOCK_NAMES[clock] for clock in CLOCKS))
+    return Table(caption="Bare languages, without a framework", columns=columns, rows=rows)
+
+
+def workloads_table(cells: Sequence[CellResults]) -> Table:
+    """Return every cell of a campaign with its verdicts counted."""
+    rows = []
+    for mine in cells:
+        address = workload_address(mine.cell.workload)
+        words = tables.count(mine.heats, "heat")
+        verdicts = [f.verdict for f in mine.findings]
+        counted = ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if v in verdicts)
+        rows.append((tables.link(address, cell_title(mine.cell)), words, counted or "nothing to compare"))
+    columns = ("workload", "heats", "verdicts on both clocks")
+    return Table(caption="All workloads of this campaign", columns=columns, rows=rows, prose=columns)
+
+
+def campaign_facts(headline: CellResults, cells: Sequence[CellResults]) -> dict[str, Any]:
+    """Return when and how the campaign was run."""
+    started = pd.concat([mine.attempts["started_at"] for mine in cells])
+    return {
+        "suite": headline.cell.suite,
+        "again": command_again(headline, cells),
+        "when": tables.span(started.min(), started.max()),
+        "runs": sum(len(mine.attempts) for mine in cells),
+        "incomplete": sum(int((mine.attempts["status"] != "completed").sum()) for mine in cells),
+    }
+
+
+def command_again(headline: CellResults, cells: Sequence[CellResults]) -> str:
+    """Return the command that repeats a campaign; one chosen on the command line has no suite file to name."""
+    if headline.cell.suite != CHOSEN:
+        return f"deadheat run {headline.cell.suite}"
+    runners = ",".join(headline.label(entry) for entry in headline.entries)
+    workloads = ",".join(dict.fromkeys(mine.cell.workload for mine in cells))
+    heats = int(headline.attempts["repetition"].max())
+    return f"deadheat run --runner {runners} --workload {workloads} --heats {heats}"
+
+
+def versions(cells: Sequence[CellResults]) -> list[str]:
+    """Return each framework and language with the version that ran, once."""
+    runs = pd.concat([mine.attempts for mine in cells])
+    pairs = [
+        *zip(runs["framework"], runs["framework_version"], strict=True),
+        *zip(runs["language"], runs["language_version"], strict=True),
+    ]
+    return sorted({f"{name} {version}".strip() for name, version in pairs if name})
+
+
+def _verdict_clause(name: str, verdicts: Mapping[str, Verdict]) -> str:
+    if set(verdicts.values()) == {Verdict.INSUFFICIENT}:
+        return f"{name}: too few heats for a verdict"
+    if len(set(verdicts.values())) == 1:
+        return (
+            f"{name}: {next(iter(verdicts.values()))} on {'both clocks' if len(verdicts) > 1 else next(iter(verdicts))}"
+        )
+    return f"{name}: " + ", ".join(f"{verdict} on the {clock}" for clock, verdict in verdicts.items())
+
+
+def _distinct(findings: Sequence[Finding]) -> list[tuple[str, Verdict, str]]:
+    """Return clock, verdict and sentence of each finding; what was not ranked for one reason is said once."""
+    if all(f.verdict is Verdict.NOT_RANKED for f in findings) and len({f.reason for f in findings}) == 1:
+        reason = findings[0].reason
+        return [("", Verdict.NOT_RANKED, f"{reason[:1].upper()}{reason[1:]}.")]
+    return [(CLOCK_NAMES[f.clock], f.verdict, f.sentence) for f in findings]
+
+
+def _framework_words(headline: LanguageHeadline) -> Markup:
+    if not headline.framework:
+        return Markup("<em>not yet measured</em>")
+    others = ", ".join(entry.partition(":")[0] for entry in headline.others)
+    also = Markup(" <small>also measured: {}</small>").format(others) if others else Markup("")
+    return Markup("{}{}").format(headline.framework, also)
+
+
+def _headline_words(headline: LanguageHeadline | None) -> Markup:
+    if headline is None or headline.value is None:
+        return Markup("–")
+    if headline.finding is None:
+        return Markup("{} <small>the baseline</small>").format(seconds(headline.value))
+    words = difference_words(headline.finding)
+    return Markup("{} {} <small>{}</small>").format(
+        tables.pill(headline.finding.verdict), words, seconds(headline.value)
+    )
+
+
+def _both_clocks(mine: CellResults, entry: str) -> list[Markup]:
+    found = {f.clock: f for clock in CLOCKS for f in mine.on(clock) if f.candidate == entry}
+    return [
+        Markup("{} {}").format(tables.pill(f.verdict), difference_words(f) if f.ratio is not None else "")
+        for clock in CLOCKS
+        if (f := found.get(clock))
+    ]
