@@ -6,20 +6,25 @@ import html
 import json
 import re
 import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import chdir, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from analysis import queries
+from analysis.commands import app
 from analysis.publish import publish_site
 from analysis.reader import read_results
 from analysis.results import ResultsError
+from analysis.server import site_server
 from store.database import Store, StoreWarning
 from store.records import TABLES, RunRow
 from tests.analysis.builders import PYTORCH, START, Campaign
@@ -206,3 +211,33 @@ def test_names_that_are_no_file_names_stay_inside_the_site(work: Path, tmp_path:
     assert not list(work.parent.glob("escape*"))
     assert "../../escape" in (index.parent / "runs" / "index.html").read_text(encoding="utf-8")
     shutil.rmtree(work / "hostile")
+
+
+def test_the_command_says_where_the_site_is(store: Store, tmp_path: Path) -> None:
+    """Its last line is the path of the front page, which exists."""
+    with chdir(tmp_path):
+        result = CliRunner().invoke(app, ["site", "--store", str(store.path), "--strict"], catch_exceptions=False)
+        index = Path(result.stdout.strip().rpartition("The site: ")[2])
+
+    assert result.exit_code == 0
+    assert index.is_file()
+    assert index.name == "index.html"
+
+
+def test_a_port_that_is_taken_is_named(built: Path) -> None:
+    """Instead of a traceback of the socket."""
+    with site_server(built, 0) as server, pytest.raises(ResultsError, match=rf"--port: {server.server_port} cannot be"):
+        site_server(built, server.server_port)
+
+
+def test_the_server_lets_no_page_fetch_from_elsewhere_or_evaluate_text(built: Path) -> None:
+    """The policy is sent with every answer."""
+    with site_server(built, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        answer = httpx.get(f"http://127.0.0.1:{server.server_port}/index.html")
+        server.shutdown()
+
+    policy = answer.headers["content-security-policy"]
+    assert answer.status_code == 200
+    assert "default-src 'self'" in policy
+    assert "unsafe-eval" not in policy
