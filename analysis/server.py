@@ -48,8 +48,8 @@ def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
 def serve_site(folder: Path, port: int, tell: Callable[[str], None]) -> None:
     """Serve `folder` on 127.0.0.1 until Ctrl-C."""
     with site_server(folder, port) as server:
-        tell(f"It is shown at http://127.0.0.1:{server.server_port}/ until Ctrl-C.")
         try:
+            tell(f"It is shown at http://127.0.0.1:{server.server_port}/ until Ctrl-C.")
             server.serve_forever()
         except KeyboardInterrupt:
             tell("No longer shown.")
