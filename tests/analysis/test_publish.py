@@ -213,8 +213,9 @@ def test_names_that_are_no_file_names_stay_inside_the_site(work: Path, tmp_path:
     shutil.rmtree(work / "hostile")
 
 
-def test_the_command_says_where_the_site_is(store: Store, tmp_path: Path) -> None:
+def test_the_command_says_where_the_site_is(store: Store, built: Path, tmp_path: Path) -> None:
     """Its last line is the path of the front page, which exists."""
+    shutil.copytree(built.parent / ".cache", tmp_path / "build" / ".cache")
     with chdir(tmp_path):
         result = CliRunner().invoke(app, ["site", "--store", str(store.path), "--strict"], catch_exceptions=False)
         index = Path(result.stdout.strip().rpartition("The site: ")[2])
