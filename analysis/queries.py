@@ -33,7 +33,7 @@ WITH costs AS (
     SELECT runner || ':' || variant AS entry, heat_id, value_s
     FROM counted_runs JOIN costs USING (run_id)
     WHERE {_cell(cell)}
-      AND status = 'completed' AND NOT contaminated AND NOT control
+      AND status = 'completed' AND contaminated IS NOT TRUE AND NOT control
 )
 SELECT candidate.entry, count(*) AS heats,
     exp(avg(ln(reference.value_s))) AS baseline_s,
@@ -122,6 +122,16 @@ SELECT run_id, repetition, heat_attempt, position, runner || ':' || variant AS e
 FROM runs
 WHERE {_cell(cell)}
 ORDER BY repetition, heat_attempt, position, run_id"""
+
+
+def failures_of(cell: Cell) -> str:
+    """Return every run of a cell that did not complete, and the runners that could not start."""
+    return f"""\
+SELECT run_id, runner || ':' || variant AS entry, status, repetition, message
+FROM runs
+WHERE {_cell(cell)}
+      AND status <> 'completed'
+ORDER BY ALL"""
 
 
 def gates(workload: str | None = None) -> str:

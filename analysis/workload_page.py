@@ -88,6 +88,7 @@ def section(mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], numbe
         "variance_query": queries.spreads(mine.cell),
         "positions": position_words(mine),
         "endings_table": endings_table(mine, pages),
+        "endings_query": queries.failures_of(mine.cell),
         "gate_table": gate_table(mine, gates),
         "gate_query": queries.gates(mine.cell.workload),
         "runs_table": runs_table(mine, pages),

@@ -117,6 +117,13 @@ def test_the_query_of_a_difference_gives_the_ratio_that_the_page_shows(store: St
         assert row["heats"] == finding.heats
 
 
+def test_the_query_of_failures_gives_the_runs_that_the_page_lists(store: Store) -> None:
+    """Crashed and unavailable ones, and nobody else."""
+    for finding in read_results(store).findings:
+        found = set(store.query(queries.failures_of(finding.cell))["status"])
+        assert found == {"mnist_mlp": {"unavailable"}, "mnist_lenet": {"crashed"}}.get(finding.cell.workload, set())
+
+
 def test_the_downloads_hold_every_row_and_every_finding(built: Path, store: Store) -> None:
     """A table each, and the findings as the terminal exports them."""
     findings = json.loads((built / "data" / "findings.json").read_text(encoding="utf-8"))
