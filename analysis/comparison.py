@@ -342,7 +342,7 @@ def _spread(comparison: Comparison, end: str) -> float:
 
 def _usable(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that count for pairs, with costs that are known and above 0."""
-    counted = (runs["status"] == "completed") & ~runs["contaminated"].astype(bool)
+    counted = (runs["status"] == "completed") & ~runs["contaminated"].isin([True])
     completed = runs.loc[counted, ["run_id", "heat_id", "entry", "control", *COST_COLUMNS]]
     known = completed.dropna(subset=list(COST_COLUMNS))
     free = known[~(known["fixed_s"] + known["per_epoch_s"] > 0)]

@@ -16,7 +16,7 @@ from store.records import RunRow
 # What only a run that was started can tell.
 NOT_MEASURED: dict[str, Any] = {
     "exit_code": None,
-    "contaminated": False,
+    "contaminated": None,
     "flushes_subnormals": None,
     "parameters": None,
     "train_clock_s": None,

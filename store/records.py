@@ -88,7 +88,7 @@ class RunRow:
     framework_version: str = column("version of the framework, empty if unknown")
     language_version: str = column("version of the language, empty if unknown")
     gate_passed: bool | None = column("whether the entry passed the gate on this workload; none: not gated")
-    contaminated: bool = column("whether the machine was disturbed during the run")
+    contaminated: bool | None = column("whether the machine was disturbed during the run; none: not observed")
     flushes_subnormals: bool | None = column("whether subnormals were flushed; none: not reported")
     parameters: int | None = column("trainable parameters that the runner counted", "1")
     train_clock_s: float | None = column("sum of the synchronised training intervals", "s")

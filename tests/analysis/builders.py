@@ -64,7 +64,7 @@ def run_row(**changes: Any) -> RunRow:
         "framework_version": "2.0",
         "language_version": "3.11",
         "gate_passed": True,
-        "contaminated": False,
+        "contaminated": None,
         "flushes_subnormals": True,
         "parameters": 101_770,
         "train_clock_s": 3.0,
