@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.findings import Cell, Finding, Verdict
+from analysis.comparison import Verdict
+from analysis.finding import Cell, Finding
 from analysis.results import Results
 from analysis.sentences import entry_name
 

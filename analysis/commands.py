@@ -13,7 +13,7 @@ from store.database import Rows, Store
 from store.output import Format, write_rows
 
 if TYPE_CHECKING:
-    from analysis.findings import Finding
+    from analysis.finding import Finding
 
 app = typer.Typer(no_args_is_help=True, help="Read the findings.")
 

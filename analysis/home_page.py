@@ -11,8 +11,9 @@ from markupsafe import Markup
 from analysis import queries, tables
 from analysis.addresses import workload_address
 from analysis.cells import CLOCK_NAMES, CellResults
+from analysis.comparison import Verdict
 from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
-from analysis.findings import CLOCKS, Finding, Verdict
+from analysis.finding import CLOCKS, Finding
 from analysis.headlines import LanguageHeadline, language_headlines
 from analysis.render import Page, page
 from analysis.results import Results

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.findings import Cell, Finding, Verdict
+from analysis.comparison import Verdict
+from analysis.finding import Cell, Finding
 from analysis.results import Measured, ResultsError, latest_campaign
 from analysis.sentences import entry_name, sentence
 from analysis.words import cell_title, difference_words, interval_words, seconds

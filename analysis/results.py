@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.findings import Finding, find_all
+from analysis.finding import Finding
+from analysis.findings import find_all
 
 
 class ResultsError(ValueError):

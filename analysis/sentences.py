@@ -6,13 +6,9 @@ Absolute values stand beside every ratio.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from analysis.comparison import Verdict
+from analysis.finding import Finding
 from analysis.statistics import percent_difference
-
-if TYPE_CHECKING:
-    from analysis.findings import Finding
 
 TIMES_FROM = 3.0  # "200 % longer" is read as "twice as long" by half of its readers: from here on say "3 times"
 

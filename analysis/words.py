@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis import sentences
-from analysis.findings import Cell, Finding
+from analysis.finding import Cell, Finding
 from analysis.tables import NOTHING, is_absent
 
 

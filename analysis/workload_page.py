@@ -19,7 +19,7 @@ from analysis.figures import (
     phase_chart,
     pooled_epochs,
 )
-from analysis.findings import CLOCKS, Finding
+from analysis.finding import CLOCKS, Finding
 from analysis.render import Chart, Page, page
 from analysis.tables import Table
 from analysis.time_to_accuracy import observed_times

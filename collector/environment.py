@@ -18,11 +18,13 @@ from collector.definition import content_hash
 from store.records import EnvironmentRow
 
 PROJECT = Path(__file__).parent.parent
-# Variables that change how fast a runtime is or what it computes.
+# Variables that change how fast a runtime is or what it computes, but not where something lies on one machine.
 SPEED_VARIABLES = (
-    "CUDA_", "ELIXIR_", "ERL_", "GOMP_", "JAX_", "JULIA_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_",
-    "NVIDIA_TF32_OVERRIDE", "OMP_", "OPENBLAS_", "PYTHON", "PYTORCH_", "TF_", "TORCH_", "XLA_",
+    "CUDA_", "ELIXIR_ERL_", "ERL_", "GOMP_", "JAX_", "JULIA_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_",
+    "NVIDIA_TF32_OVERRIDE", "OMP_", "OPENBLAS_", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTORCH_",
+    "TF_ENABLE_", "TF_FORCE_", "TF_GPU_", "TF_XLA_", "TORCH_", "XLA_",
 )  # fmt: skip
+PLACES = ("DIR", "FILE", "HOME", "LIBS", "PATH", "ROOT", "VERSION")
 
 
 def probe_environment(versions: Mapping[str, Mapping[str, str]]) -> EnvironmentRow:
@@ -74,7 +76,9 @@ def probe_settings() -> dict[str, str]:
         "transparent_hugepage": "/sys/kernel/mm/transparent_hugepage/enabled",
     }
     settings = {name: text for name, path in paths.items() if (text := _read_first(path))}
-    variables = {key: value for key, value in os.environ.items() if key.startswith(SPEED_VARIABLES)}
+    variables = {
+        key: value for key, value in os.environ.items() if key.startswith(SPEED_VARIABLES) and not key.endswith(PLACES)
+    }
     return {**settings, **variables, "cores": ",".join(map(str, sorted(os.sched_getaffinity(0))))}
 
 

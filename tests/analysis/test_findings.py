@@ -8,7 +8,9 @@ import random
 
 import pytest
 
-from analysis.findings import CLOCKS, Finding, Verdict, find_all
+from analysis.comparison import Verdict
+from analysis.finding import CLOCKS, Finding
+from analysis.findings import find_all
 from analysis.statistics import holm, log_ratios, mean_effect
 from store.metrics import METRICS
 from store.records import RunRow

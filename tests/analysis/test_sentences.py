@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.findings import Cell, Finding, Verdict
+from analysis.comparison import Verdict
+from analysis.finding import Cell, Finding
 from analysis.sentences import difference, interval, other_way_round, seconds, sentence
 
 CELL = Cell(
