@@ -35,7 +35,7 @@ from collector.gate_inputs import read_idx_shape
 from collector.gating import GateKey, GateResult, competing_cells, gate_keys, launch_gate
 from collector.ingest import PlannedWork, read_run
 from collector.inputs import DataFiles, trial_file, write_heat_inputs
-from collector.launch import Launch
+from collector.launch import InterruptedCollectionError, Launch
 from collector.matrix import Cell, Suite, expand_suite
 from collector.plan import Heat, Trial, plan_heats
 from collector.records import planned_run, unavailable_run
@@ -56,10 +56,6 @@ from store.records import EnvironmentRow, RunRow
 
 class CollectError(DefinitionError):
     """A collection that cannot begin."""
-
-
-class InterruptedCollectionError(Exception):
-    """The user ended the collection; what was complete is stored."""
 
 
 class Reporter(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from collector.dataset import probe_dataset, read_dataset
 from collector.executors.local import LocalExecutor
 from collector.gating import GateResult
 from collector.inputs import DataFiles
+from collector.launch import InterruptedCollectionError
 from collector.lock import host_lock, lock_path
 from collector.matrix import Cell, Group, MatrixError, Suite, expand_suite, known_suites, read_suite
 from collector.plan import Heat, plan_heats
@@ -93,7 +95,8 @@ def run(
     """
     chosen = choose_suite(suite, runner, workload, heats)
     console = Console()
-    with host_lock(lock_path(), f"deadheat run {chosen.name}"), TerminalReporter(console) as report:
+    purpose = f"deadheat run {chosen.name}"
+    with _one_interruption(), host_lock(lock_path(), purpose), TerminalReporter(console) as report:
         summary = collect(chosen, Store(store.resolve()), machine_setting(), report, once=once)
     for line in summary_lines(summary, store):
         console.print(line, highlight=False, markup=False)
@@ -119,7 +122,7 @@ def gate(
     cells = gate_matrix(runner, workload)
     setting, records, console = machine_setting(), Store(store.resolve()), Console()
     records.query("select 1")  # a store that cannot be read is refused before anything is done
-    with host_lock(lock_path(), "deadheat gate"), TerminalReporter(console) as report:
+    with _one_interruption(), host_lock(lock_path(), "deadheat gate"), TerminalReporter(console) as report:
         machine = probe_machine(cells, setting)
         results = gate_cells(cells, machine, records, setting, report)
         collection.store_gates(records, results, campaign_id="")
@@ -146,6 +149,15 @@ def runners() -> None:
             state = str(reason)
         table.add_row(name, families, found.runner_class, state)
     Console().print(table)
+
+
+@contextlib.contextmanager
+def _one_interruption() -> Iterator[None]:
+    """Make Ctrl-C between two runs the same ending as Ctrl-C during one."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedCollectionError from None
 
 
 def choose_suite(name: str | None, runners: str, workloads: str, heats: int) -> Suite:

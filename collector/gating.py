@@ -17,7 +17,7 @@ from collector.executors import Executor
 from collector.gate import VERSION, Check, judge
 from collector.gate_inputs import gate_trial, write_gate_inputs
 from collector.inputs import DataFiles
-from collector.launch import Ending, Launch
+from collector.launch import Ending, InterruptedCollectionError, Launch
 from collector.matrix import Cell
 from collector.runner import (
     RUNNERS,
@@ -112,6 +112,8 @@ def launch_gate(
         timeout_s=GATE_TIMEOUT_S,
     )
     (ending,) = executor.execute([launch])
+    if ending.status == "interrupted":
+        raise InterruptedCollectionError
     checks = _judged(ending, cell.workload, inputs, output)
     gate_id = content_hash(read_fingerprint(runner, runners), json.dumps(dict(description.versions)), inputs.name)
     rows = tuple(_row(key, check, gate_id, description) for check in worst_of_parts(checks))

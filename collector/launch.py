@@ -28,6 +28,10 @@ OUT_OF_MEMORY = re.compile(
 )
 
 
+class InterruptedCollectionError(Exception):
+    """The user ended the collection; what was complete is stored."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """What is started: `<command> <trial.json> <events.jsonl>` in `folder`."""

@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 
 from collector.campaign import read_campaigns
-from collector.collect import CollectError, InterruptedCollectionError, Setting, collect
+from collector.collect import CollectError, Setting, collect
 from collector.executors.local import LocalExecutor
-from collector.launch import launch_run
+from collector.launch import InterruptedCollectionError, launch_run
 from collector.matrix import Group, Suite
 from store.database import Store
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -101,6 +102,19 @@ def test_ctrl_c_is_clean_and_the_same_command_goes_on(here, undisturbed):
     assert here.completed_trials() == undisturbed.completed_trials()
 
 
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.25, 0.4])
+def test_ctrl_c_while_gating_is_as_clean(here, delay_s):
+    """Wherever it strikes, also between two processes: one sentence, no gate result that was not measured."""
+    process = here.start("run", *FAKES)
+    wait_for((here.store / "gates").exists)
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err.startswith("interrupted;")) == (130, True), err
+    assert Store(here.store).query("select * from gates where not passed").empty
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_kill_9_at_any_moment_loses_nothing(here, undisturbed, seed):
     """Killed again and again at random moments, it ends with the same completed trials and no half-written file."""
@@ -120,7 +134,7 @@ def test_kill_9_at_any_moment_loses_nothing(here, undisturbed, seed):
 
 def test_two_collections_never_disturb_each_other(here):
     """The second is told who is at work, and ends with 2."""
-    first = here.start("run", *FAKES)
+    first = here.start("run", *FAKES[:-1], "200")  # longer than the second takes to start on a busy machine
     wait_for_runs(here, 1)
     code, _, err = here.run("run", *FAKES)
     first.kill()
@@ -202,9 +216,12 @@ def mount_point(here: Here) -> str:
 
 
 def wait_for_runs(here: Here, count: int) -> None:
+    wait_for(lambda: len(list((here.store / "records" / "runs").glob("*/*.parquet"))) >= count)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if here.store.exists() and len(list((here.store / "records" / "runs").glob("*/*.parquet"))) >= count:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"{count} runs were not stored in two minutes")
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail("what was waited for did not come in two minutes")
+        time.sleep(0.02)
