@@ -31,6 +31,7 @@ from analysis.statistics import (
 HEATS_FOR_AN_INTERVAL = 6  # below, the signed-rank test has no 95 % interval at all
 HEATS_FOR_A_VERDICT = 10
 MOST_HEATS = 1000  # nobody runs more; a number of heats is looked for up to here
+OUTLIERS = "outliers"  # how the reason begins when the ranks contradict the mean
 
 COST_COLUMNS = ("fixed_s", "per_epoch_s")
 
@@ -194,8 +195,11 @@ def decide(
     verdict, reason = _ruling(comparison, control, adjusted_p, margin_ratio)
     if verdict is not Verdict.UNDECIDED:
         return Decision(verdict)
+    if reason.startswith(OUTLIERS):
+        return Decision(verdict, reason)
     low, high = heats_to_decide(comparison, control, margin_ratio, family_size)
-    return Decision(verdict, reason or _not_shown(low, high, margin_ratio), low, high)
+    shown = reason or f"neither a difference nor a dead heat within {100 * margin_ratio:g} % is shown"
+    return Decision(verdict, f"{shown}{_needed(low, high)}", low, high)
 
 
 def _ruling(comparison: Comparison, control: Comparison, adjusted_p: float, margin_ratio: float) -> tuple[Verdict, str]:
@@ -209,7 +213,7 @@ def _ruling(comparison: Comparison, control: Comparison, adjusted_p: float, marg
             return verdict, _cannot_resolve(control, margin_ratio)
     by_ranks = _signed_rank_conclusion(comparison, control.floor, margin)
     if verdict is not by_ranks and Verdict.UNDECIDED not in (verdict, by_ranks):
-        return Verdict.UNDECIDED, f"outliers: the mean says {verdict}, the ranks say {by_ranks}"
+        return Verdict.UNDECIDED, f"{OUTLIERS}: the mean says {verdict}, the ranks say {by_ranks}"
     return verdict, ""
 
 
@@ -268,14 +272,11 @@ def _cannot_resolve(control: Comparison, margin_ratio: float) -> str:
     )
 
 
-def _not_shown(low: int | None, high: int | None, margin_ratio: float) -> str:
-    shown = f"neither a difference nor a dead heat within {100 * margin_ratio:g} % is shown"
+def _needed(low: int | None, high: int | None) -> str:
     if low is None:
-        return (
-            f"{shown}, and no number of heats up to {MOST_HEATS} would change that if the differences stay as they are"
-        )
+        return f", and no number of heats up to {MOST_HEATS} would change that if the differences stay as they are"
     needed = f"{low} to {high}" if high else f"{low} to more than {MOST_HEATS}"
-    return f"{shown}; {needed} heats in all would decide it if the differences stay as they are"
+    return f"; {needed} heats in all would decide it if the differences stay as they are"
 
 
 def heats_to_decide(

@@ -20,6 +20,7 @@ from analysis.sentences import sentence
 from analysis.statistics import Effect, holm
 from analysis.time_to_accuracy import crossings, pooled_epochs, run_costs
 
+MIN_HIT_SHARE = 0.9  # of the gated runs, for a headline that says "to the target"
 _FACTS = {"class": "runner_class", "language": "language", "framework": "framework"}
 _RATIOS = ("ratio", "ratio_low", "ratio_high", "hodges_lehmann_ratio", "hodges_lehmann_low", "hodges_lehmann_high")
 
@@ -168,13 +169,17 @@ def _races(
 
 
 def _epochs_to_target(cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame) -> Effect | None:
-    """Return the epochs pooled over the gated entries; none in mode steps or where no run reaches the target."""
+    """Return the epochs pooled over the gated entries; none in mode steps or where too few runs reach the target.
+
+    A run that never met the target counts with the whole plan, so with many of those the mean would not be
+    about the target any more.
+    """
     target = runs["target_accuracy"].iloc[0]
     if cell.mode != "train" or pd.isna(target):
         return None
     gated = [entry for entry, mine in runs.groupby("entry") if _gate(mine) is True]
     pool = pooled_epochs(runs[runs["entry"].isin(gated)], crossings(epochs, float(target)))
-    return pool.epochs if pool and pool.hits else None
+    return pool.epochs if pool and pool.hits >= MIN_HIT_SHARE * pool.runs else None
 
 
 def _costs(runs: pd.DataFrame, epochs: pd.DataFrame, clock: str, *, is_pooled: bool) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def _unplanned(measured: Measured, first: str, second: str) -> list[Finding]:
 
 
 def _observation(finding: Finding) -> Finding:
-    if finding.verdict is Verdict.NOT_RANKED:
+    if finding.verdict in (Verdict.NOT_RANKED, Verdict.INSUFFICIENT):
         return finding
     reason = "because the suite did not plan this comparison, and an afterthought gets no verdict"
     undecided = replace(

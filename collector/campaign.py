@@ -8,14 +8,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from collector.definition import content_hash
+from collector.definition import DefinitionError, content_hash
 from collector.matrix import Suite
 from collector.plan import Heat
 from store.database import Store
 
 # An ending that says nothing about the runner's speed: its heat is repeated, blind to the times of the others.
 VOIDING = ("crashed", "timed_out", "out_of_memory", "bad_events")
+
+
+class CampaignError(DefinitionError):
+    """A campaign whose manifest cannot be read."""
+
 
 HISTORY = """
 select heat_id, heat_attempt, max(heat_size) as size, count(*) as runs,
@@ -77,9 +83,18 @@ def new_campaign(suite: Suite, environment_id: str, heats: Sequence[Heat], numbe
 def read_campaigns(store: Store) -> list[Campaign]:
     """Return the campaigns begun in `store`, oldest first."""
     manifests = sorted((store.path / "campaigns").glob("*.json"))
-    contents = [json.loads(path.read_text(encoding="utf-8")) for path in manifests]
-    campaigns = [Campaign(**{**content, "heats": tuple(content["heats"])}) for content in contents]
-    return sorted(campaigns, key=lambda campaign: (campaign.started_at, campaign.number))
+    return sorted(map(_read_campaign, manifests), key=lambda campaign: (campaign.started_at, campaign.number))
+
+
+def _read_campaign(path: Path) -> Campaign:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Campaign(**{**content, "heats": tuple(content["heats"])})
+    except (OSError, ValueError, TypeError, KeyError) as reason:
+        raise CampaignError(
+            f"{path}: is no campaign ({reason}); expected the manifest that a collection wrote. Its records are "
+            "safe: move the file away, and the suite begins a new campaign."
+        ) from None
 
 
 def write_campaign(store: Store, campaign: Campaign) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -124,7 +125,7 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
     InterruptedCollectionError
         If the user pressed Ctrl-C; the same call goes on where it stopped.
     """
-    store.query("select 1")  # a store that cannot be read is refused before anything is done
+    require_usable(store)
     cells = expand_suite(suite, workloads=setting.workloads, runners=setting.runners)
     machine = probe_machine(cells, setting)
     earlier = latest_campaign(read_campaigns(store), suite, machine.environment.environment_id)
@@ -132,10 +133,13 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
         return Summary(campaign_id=earlier.campaign_id, statuses={}, left_out={}, refused=0, already_finished=True)
     gates = gate_cells(cells, machine, store, setting, report)
     left_out = reasons_left_out(cells, machine, gates)
-    heats = plan_heats(suite, require_competition(suite, competing_cells(cells, left_out), left_out))
-    campaign = unfinished_campaign(suite, heats, store, earlier)
-    if campaign is None:
-        campaign = begin_campaign(suite, heats, cells, machine, store, setting)
+    competing = competing_cells(cells, left_out)
+    if not competing:
+        store_gates(store, gates, campaign_id="")
+        raise nothing_to_compare(suite, left_out)
+    heats = plan_heats(suite, competing)
+    campaign = unfinished_campaign(suite, heats, store, earlier) or begin_campaign(suite, heats, machine, store)
+    store_beginning(suite, campaign, cells, machine, store, setting)
     store_gates(store, gates, campaign.campaign_id)
     work = _Work(suite=suite, campaign=campaign, store=store, setting=setting, machine=machine, gates=gates)
     statuses = run_heats(work, heats, report)
@@ -193,12 +197,23 @@ def reasons_left_out(
     return {key: reason for key, reason in reasons.items() if reason}
 
 
-def require_competition(suite: Suite, cells: list[Cell], left_out: Mapping[GateKey, str]) -> list[Cell]:
-    """Return `cells`; raise where none is left."""
-    if cells:
-        return cells
+def require_usable(store: Store) -> None:
+    """Raise where `store` cannot be read or written, before anything is done."""
+    store.query("select 1")
+    try:
+        store.path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=store.path).close()
+    except OSError as reason:
+        raise CollectError(
+            f"{store.path}: cannot be written ({reason.strerror}); expected a folder for the records. "
+            "Name another one with --store."
+        ) from None
+
+
+def nothing_to_compare(suite: Suite, left_out: Mapping[GateKey, str]) -> CollectError:
+    """Return the error of a suite in which no baseline has a rival left."""
     reasons = "\n  ".join(f"{key}: {reason}" for key, reason in left_out.items())
-    raise CollectError(
+    return CollectError(
         f"suite {suite.name}: nothing can be compared: no cell has both its baseline and a rival; expected both to be "
         f"available and to pass the gate. Remedy these and run the same again:\n  {reasons}"
     )
@@ -212,15 +227,21 @@ def unfinished_campaign(suite: Suite, heats: Sequence[Heat], store: Store, earli
     return None if is_finished(earlier, history, suite.heat_attempts) else earlier
 
 
-def begin_campaign(
-    suite: Suite, heats: Sequence[Heat], cells: Sequence[Cell], machine: Machine, store: Store, setting: Setting
-) -> Campaign:
-    """Store the environment and one row per unavailable entry and cell, then write the new campaign down.
-
-    In this order a kill in between leaves rows without a campaign, never a campaign without its environment.
-    """
+def begin_campaign(suite: Suite, heats: Sequence[Heat], machine: Machine, store: Store) -> Campaign:
+    """Write a new campaign down."""
     number = 1 + len([c for c in read_campaigns(store) if c.suite == suite.name])
     campaign = new_campaign(suite, machine.environment.environment_id, heats, number)
+    write_campaign(store, campaign)
+    return campaign
+
+
+def store_beginning(
+    suite: Suite, campaign: Campaign, cells: Sequence[Cell], machine: Machine, store: Store, setting: Setting
+) -> None:
+    """Append the environment and one row per unavailable entry and cell, unless the campaign has rows already."""
+    known = store.query("select count(*) as n from runs where campaign_id = ?", [campaign.campaign_id])
+    if known["n"][0] > 0:
+        return
     missing = [
         unavailable_run(campaign, suite, cell, entry, read_runner(entry.runner, setting.runners), reason, at)
         for at in [machine.environment.captured_at]
@@ -229,8 +250,6 @@ def begin_campaign(
         if (reason := machine.unavailable.get(entry.runner))
     ]
     store.append(f"begin-{uuid.uuid4().hex[:16]}", [machine.environment, *missing], day=datetime.now(UTC).date())
-    write_campaign(store, campaign)
-    return campaign
 
 
 def store_gates(store: Store, gates: Mapping[GateKey, GateResult], campaign_id: str) -> None:
@@ -299,10 +318,12 @@ def _history(work: _Work, heat: Heat, history: Mapping[str, HeatHistory]) -> Hea
 
 def _planned_work(cell: Cell, data: DataFiles) -> PlannedWork:
     workload, steps = cell.workload, cell.workload.mode == "steps"
-    train_examples = read_idx_shape(data.train_images)[0]
+    train_examples, parts = read_idx_shape(data.train_images)[0], workload.evaluations_per_epoch
+    positions = tuple(part / parts for part in range(1, cell.epochs * parts + 1))
     return PlannedWork(
         examples=workload.steps * cell.batch_size if steps else cell.epochs * train_examples,
-        pairs=1 if steps else cell.epochs * workload.evaluations_per_epoch,
+        epochs=(1.0,) if steps else positions,
+        evaluations=0 if steps else len(positions),
         parameters=workload.parameters,
         test_examples=read_idx_shape(data.test_images)[0],
     )

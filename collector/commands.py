@@ -121,7 +121,7 @@ def gate(
         )
     cells = gate_matrix(runner, workload)
     setting, records, console = machine_setting(), Store(store.resolve()), Console()
-    records.query("select 1")  # a store that cannot be read is refused before anything is done
+    collection.require_usable(records)
     with _one_interruption(), host_lock(lock_path(), "deadheat gate"), TerminalReporter(console) as report:
         machine = probe_machine(cells, setting)
         results = gate_cells(cells, machine, records, setting, report)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 E = TypeVar("E")
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
+Position = Annotated[float, Field(gt=0)]  # in epochs, at the end of the pair
 
 
 class EventError(ValueError):
@@ -49,7 +50,7 @@ class EpochStart(_Event):
     """The train clock starts; `epoch` is the position at the end of the pair."""
 
     kind: Literal["epoch_start"]
-    epoch: float
+    epoch: Position
 
 
 class FirstStepStop(_Event):
@@ -69,7 +70,7 @@ class EpochStop(_Event):
     """The train clock stops."""
 
     kind: Literal["epoch_stop"]
-    epoch: float
+    epoch: Position
     examples: Count
     train_loss: float
     data_wait_s: Seconds
@@ -79,15 +80,15 @@ class EvalStart(_Event):
     """An evaluation begins."""
 
     kind: Literal["eval_start"]
-    epoch: float
+    epoch: Position
 
 
 class EvalStop(_Event):
     """The whole test set has been evaluated."""
 
     kind: Literal["eval_stop"]
-    epoch: float
-    examples: Count
+    epoch: Position
+    examples: Annotated[int, Field(gt=0)]
     correct: Count
     loss: float
 

@@ -26,7 +26,8 @@ class PlannedWork:
     """What the events of a run must add up to."""
 
     examples: int
-    pairs: int
+    epochs: tuple[float, ...]  # where each epoch pair ends
+    evaluations: int
     parameters: int
     test_examples: int
 
@@ -73,10 +74,12 @@ def _ended(planned: RunRow, ending: Ending, memory_peak_bytes: int | None) -> Ru
 def _verified(run: RunRow, timeline: Timeline, ending: Ending, work: PlannedWork) -> RunRow:
     if run.status != "completed":
         return run
-    fault = clock_fault(timeline.events, ending.arrivals_ns) or work_fault(
+    clock = clock_fault(timeline.events, ending.arrivals_ns, ending.spawned_unix_ns, ending.spawned_ns)
+    fault = clock or work_fault(
         timeline.events,
         examples=work.examples,
-        pairs=work.pairs,
+        epochs=work.epochs,
+        evaluations=work.evaluations,
         parameters=work.parameters,
         test_examples=work.test_examples,
     )

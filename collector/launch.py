@@ -71,7 +71,7 @@ def launch_run(launch: Launch) -> Ending:
         try:
             process = _spawn(launch, log)
         except OSError as reason:
-            return _never_started(reason, started_at, spawned_unix_ns, spawned_ns)
+            return _written(_never_started(reason, started_at, spawned_unix_ns, spawned_ns), folder)
         with Sampler(ProcessTreeSource(process.pid), folder / "telemetry.jsonl"):
             watch = _watch(process, folder / "events.jsonl", spawned_ns + round(launch.timeout_s * 1e9))
     oom_killed = _read_oom_kills() > ooms_before
@@ -87,6 +87,10 @@ def launch_run(launch: Launch) -> Ending:
         cpu_s=watch.cpu_s,
         arrivals_ns=tuple(watch.arrivals_ns),
     )
+    return _written(ending, folder)
+
+
+def _written(ending: Ending, folder: Path) -> Ending:
     (folder / "launch.json").write_text(json.dumps(asdict(ending), indent=1), encoding="utf-8")
     return ending
 

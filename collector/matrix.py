@@ -68,7 +68,7 @@ class Group(Definition):
 class Suite(Definition):
     """A benchmark matrix; the file's name is its name."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     description: str
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     equivalence_margin_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.03
@@ -116,7 +116,10 @@ def read_suite(name_or_path: str, folder: Path = SUITES) -> Suite:
     if not path.exists():
         advice = "Name one of these, or the path of a .toml file that exists."
         raise MatrixError(unknown_name("suite", name_or_path, known_suites(folder), advice))
-    return read_definition(path, Suite, MatrixError)
+    suite = read_definition(path, Suite, MatrixError)
+    if suite.name != path.stem:
+        raise MatrixError(f"{path}: name: got {suite.name!r}; expected the file's own name {path.stem!r}. Rename one.")
+    return suite
 
 
 def expand_suite(suite: Suite, *, workloads: Path = WORKLOADS, runners: Path = RUNNERS) -> list[Cell]:
@@ -133,7 +136,21 @@ def expand_suite(suite: Suite, *, workloads: Path = WORKLOADS, runners: Path = R
             f"suite {suite.name}: the matrix is empty: every entry is excluded; expected at least one cell. "
             "Remove an exclusion or add a runner."
         )
+    _refuse_twins(suite, cells)
     return cells
+
+
+def _refuse_twins(suite: Suite, cells: list[Cell]) -> None:
+    """Raise where a cell, or an entry inside one, occurs twice: their runs could not be told apart."""
+    for what, names in (
+        ("the cell", [cell.key for cell in cells]),
+        *((f"{cell.key}: the entry", [str(e) for e in (cell.baseline, *cell.candidates)]) for cell in cells),
+    ):
+        if twins := sorted({name for name in names if names.count(name) > 1}):
+            raise MatrixError(
+                f"suite {suite.name}: {what} {twins[0]} occurs twice; expected every one once. Remove one of them; "
+                "a bare runner name means its default variant."
+            )
 
 
 def _group_cells(suite: Suite, number: int, workloads: Path, runners: Path) -> Iterator[Cell]:

@@ -57,7 +57,7 @@ def timeline_of(events: Sequence[Event], *, spawned_unix_ns: int, spawned_ns: in
     return Timeline(events=tuple(events), startup_s=startup_s, ended_s=(ended_ns - spawned_ns) / NS)
 
 
-def clock_fault(events: Sequence[Event], arrivals_ns: Sequence[int]) -> str:
+def clock_fault(events: Sequence[Event], arrivals_ns: Sequence[int], spawned_unix_ns: int, spawned_ns: int) -> str:
     """Return why the runner's clock cannot be trusted, or an empty string.
 
     An event is seen when or after it happens, never before, and under load some are seen late. So the smallest
@@ -81,7 +81,21 @@ def clock_fault(events: Sequence[Event], arrivals_ns: Sequence[int]) -> str:
             f"{'left out' if gap_s > 0 else 'invented'} {abs(gap_s):.3f} s by the collector's; expected at most "
             f"{MAX_INTERVAL_DIFFERENCE_S} s or 1 %. Flush every line and use one monotonic clock."
         )
-    return _slope_fault(told, seen)
+    promptest_s = float((seen - told).min()) + (arrivals_ns[0] - spawned_ns) / NS
+    return _startup_fault(events[0], promptest_s, spawned_unix_ns) or _slope_fault(told, seen)
+
+
+def _startup_fault(start: Event, seen_s: float, spawned_unix_ns: int) -> str:
+    """Return whether run_start's wall clock, on which the e2e clock rests, disagrees with the collector's own."""
+    assert isinstance(start, RunStart)  # check_order has seen to it
+    told_s = (start.unix_ns - spawned_unix_ns) / NS
+    if abs(told_s - seen_s) <= MAX_INTERVAL_DIFFERENCE_S:
+        return ""
+    return (
+        f"events.jsonl line 1: run_start.unix_ns is {told_s:.3f} s after the process was spawned, by the collector's "
+        f"clock {seen_s:.3f} s; expected at most {MAX_INTERVAL_DIFFERENCE_S} s apart. Write the wall clock in "
+        "nanoseconds at the program's first statement; a clock that was set meanwhile spoils the run too."
+    )
 
 
 def _slope_fault(told: np.ndarray, seen: np.ndarray) -> str:
@@ -100,19 +114,36 @@ def _slope_fault(told: np.ndarray, seen: np.ndarray) -> str:
     )
 
 
-def work_fault(events: Sequence[Event], *, examples: int, pairs: int, parameters: int, test_examples: int) -> str:
+def work_fault(
+    events: Sequence[Event],
+    *,
+    examples: int,
+    epochs: Sequence[float],
+    evaluations: int,
+    parameters: int,
+    test_examples: int,
+) -> str:
     """Return how the work reported differs from the work planned, or an empty string.
 
-    `examples` is what all epoch pairs together must have trained on, `pairs` how many there must be.
+    `examples` is what all epoch pairs together must have trained on, `epochs` where each of them must have ended,
+    `evaluations` how many evaluations of `test_examples` examples there must be.
     """
     stops = list(of_kind(events, EpochStop))
-    evaluated = [stop.examples for stop in of_kind(events, EvalStop)]
+    evaluated = list(of_kind(events, EvalStop))
+    positions = [event.epoch for event in events if isinstance(event, (EpochStart, EpochStop))]
     built = next((event.parameters for event in events if event.kind == "build_stop"), parameters)
     for what, found, planned in (
         ("trainable parameters", built, parameters),
-        ("epoch pairs", len(stops), pairs),
+        ("epoch pairs", len(stops), len(epochs)),
+        ("positions of the epoch pairs", positions, [epoch for epoch in epochs for _ in ("start", "stop")]),
         ("training examples", sum(stop.examples for stop in stops), examples),
-        *(("examples of an evaluation", count, test_examples) for count in evaluated),
+        ("evaluations", len(evaluated), evaluations),
+        *(("examples of an evaluation", stop.examples, test_examples) for stop in evaluated),
+        *(
+            ("correct predictions", stop.correct, f"at most {stop.examples}")
+            for stop in evaluated
+            if stop.correct > stop.examples
+        ),
     ):
         if found != planned:
             return (

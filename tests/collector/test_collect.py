@@ -112,6 +112,9 @@ def test_every_heat_has_the_baseline_twice(fresh_store, fake_setting):
         ("out_of_order", "bad_events", "eval_start after compile_stop"),
         ("lying_clock", "bad_events", "by the collector's"),
         ("less_work", "bad_events", "training examples"),
+        ("no_evaluation", "bad_events", "evaluations: got 0; expected 12"),
+        ("zero_examples", "bad_events", "examples: got 0"),
+        ("lying_start", "bad_events", "run_start.unix_ns is 3600"),
     ],
 )
 def test_a_failed_run_is_a_row_and_the_heat_goes_on(fresh_store, fake_setting, variant, status, message):
@@ -159,6 +162,10 @@ def test_nothing_to_compare_is_refused(fresh_store, fake_setting):
     """A rival that fails the gate leaves the baseline alone."""
     with pytest.raises(CollectError, match=r"nothing can be compared(?s:.*)summed_loss"):
         collect(suite("summed_loss"), fresh_store, fake_setting, Silent())
+
+    assert fresh_store.query("select distinct variant from gates order by 1")["variant"].tolist() == [
+        "exact", "summed_loss",
+    ]  # fmt: skip
 
 
 def test_an_unavailable_runner_is_one_row_with_the_remedy(fresh_store, small_data, tmp_path):

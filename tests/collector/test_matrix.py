@@ -76,6 +76,10 @@ def test_the_baseline_is_not_its_own_candidate(tmp_path):
         ("heats = 2", 'heats = 2\nexclusions = [{ runner = "fake" }]', r"exclusions\.0\.reason: is missing"),
         ("heats = 2", 'heats = 2\naxes.device = ["cuda"]', r"axes\.device: fake:exact does not support 'cuda'"),
         ("heats = 2", 'heats = 2\nexclusions = [{ reason = "all" }]', "the matrix is empty"),
+        ('"fake:slow"', '"fake:slow", "fake:slow"', "the entry fake:slow occurs twice"),
+        ('["mnist_mlp"]', '["mnist_mlp", "mnist_mlp"]', "the cell mnist_mlp .* occurs twice"),
+        ('name = "s"', 'name = "../s"', "name: got '../s'"),
+        ('name = "s"', 'name = "t"', "expected the file's own name 's'"),
         (
             "heats = 2",
             'heats = 2\nexclusions = [{ reason = "no", runner = "fake:exact" }]',

@@ -85,7 +85,7 @@ def test_a_clock_that_agrees_is_trusted_however_late_some_events_are_seen(worst_
     found = events(pairs=12)
     arrivals = [e.at_ns + (round(worst_lateness_s * S) if i % 3 else 0) for i, e in enumerate(found)]
 
-    assert clock_fault(found, arrivals) == ""
+    assert clock_fault(found, arrivals, 100 * S, -S // 2) == ""
 
 
 @pytest.mark.parametrize(
@@ -102,21 +102,36 @@ def test_a_clock_that_lies_is_refused(rate, jump_s, message):
     found = events(pairs=12)
     arrivals = [round(e.at_ns * rate + (jump_s * S if i > 20 else 0) + 0.01 * S * (i % 3)) for i, e in enumerate(found)]
 
-    assert message in clock_fault(found, arrivals)
+    assert message in clock_fault(found, arrivals, 100 * S, -S // 2)
+
+
+@pytest.mark.parametrize("told_s", [-2.0, 0.0, 3600.0])
+def test_a_wall_clock_that_lies_is_refused(told_s):
+    """The end-to-end clock rests on run_start's wall clock, so it is held against the collector's own."""
+    found = events(pairs=12)
+    start = found[0].model_copy(update={"unix_ns": round((100 + told_s) * S)})
+
+    assert "run_start.unix_ns" in clock_fault([start, *found[1:]], [e.at_ns for e in found], 100 * S, -S // 2)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         ("examples", 21, "training examples: got 20; expected 21"),
-        ("pairs", 3, "epoch pairs: got 2; expected 3"),
+        ("epochs", [0.25, 0.5, 0.75], "epoch pairs: got 2; expected 3"),
+        (
+            "epochs",
+            [0.5, 1.0],
+            "positions of the epoch pairs: got [0.25, 0.25, 0.5, 0.5]; expected [0.5",
+        ),
+        ("evaluations", 4, "evaluations: got 2; expected 4"),
         ("parameters", 8, "trainable parameters: got 7; expected 8"),
         ("test_examples", 5, "examples of an evaluation: got 4; expected 5"),
     ],
 )
 def test_other_work_than_planned_is_refused(field, value, message):
     """A runner that does less cannot be fast."""
-    planned = {"examples": 20, "pairs": 2, "parameters": 7, "test_examples": 4}
+    planned = {"examples": 20, "epochs": [0.25, 0.5], "evaluations": 2, "parameters": 7, "test_examples": 4}
 
     assert work_fault(events(), **planned) == ""
     assert message in work_fault(events(), **{**planned, field: value})

@@ -13,10 +13,11 @@ from _python.trial import Trial
 
 
 def warm_up(trainer: Trainer[Batch], weights: Weights) -> None:
-    """Do one step per batch shape and one evaluation on scratch state, then start again from `weights`."""
+    """Do one step per batch shape and, in mode train, one evaluation on scratch state; start again from `weights`."""
     for batch in one_per_length(trainer.batches(0)):
         trainer.step(batch)
-    trainer.evaluate()
+    if trainer.trial["mode"] == "train":
+        trainer.evaluate()
     trainer.take_loss_sum()
     trainer.synchronise()
     trainer.reset(weights)

@@ -37,8 +37,9 @@ def idx_length(path: str) -> int:
         return struct.unpack(">II", file.read(8))[1]
 
 
-def set_up(events: Events, trial: dict) -> None:
-    events.write("run_start", unix_ns=time.time_ns(), pid=os.getpid())
+def set_up(events: Events, trial: dict, variant: str) -> None:
+    ahead_s = 3600 if variant == "lying_start" else 0
+    events.write("run_start", unix_ns=time.time_ns() + ahead_s * 1000 * MS, pid=os.getpid())
     for kind, duration_ms in PHASES_MS.items():
         if kind == "compile_stop" and trial["mode"] == "gate":
             return
@@ -59,7 +60,7 @@ def epoch_pairs(trial: dict) -> list[tuple[float, int]]:
 
 def train(events: Events, trial: dict, variant: str) -> None:
     pair_ms = PAIR_MS * (2 if variant == "slow" else 1)
-    test_examples = idx_length(trial["data.test_images"])
+    test_examples = 0 if variant == "zero_examples" else idx_length(trial["data.test_images"])
     for number, (epoch, examples) in enumerate(epoch_pairs(trial)):
         events.write("epoch_start", epoch=epoch)
         if number == 0:
@@ -69,7 +70,7 @@ def train(events: Events, trial: dict, variant: str) -> None:
         remaining_ms = pair_ms - (FIRST_STEP_MS if number == 0 else 0) + lying_ms
         loss = 2.0 / (number + 1)
         events.write("epoch_stop", remaining_ms, epoch=epoch, examples=trained, train_loss=loss, data_wait_s=0.0)
-        if trial["mode"] == "train":
+        if trial["mode"] == "train" and variant != "no_evaluation":
             correct = int(test_examples * min(0.99, 0.90 + 0.01 * number))
             events.write("eval_start", epoch=epoch)
             events.write("eval_stop", EVAL_MS, epoch=epoch, examples=test_examples, correct=correct, loss=loss)
@@ -142,7 +143,7 @@ def run(trial_path: str, events_path: str) -> None:
     if variant == "silent" and trial["mode"] != "gate":
         return
     events = Events(events_path)
-    set_up(events, trial)
+    set_up(events, trial, variant)
     if trial["mode"] == "gate":
         write_gate(trial, variant)
     else:
