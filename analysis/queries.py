@@ -134,13 +134,19 @@ WHERE {_cell(cell)}
 ORDER BY ALL"""
 
 
-def gates(workload: str | None = None) -> str:
-    """Return the last result of each part of the gate."""
-    where = f"\nWHERE workload = {literal(workload)}" if workload else ""
+def gates(cell: Cell | None = None) -> str:
+    """Return the last result of each part of the gate, of one cell's own campaign or of all there is."""
+    source = "latest_gates"
+    if cell:
+        source = f"""\
+gates
+WHERE campaign_id = {literal(cell.campaign_id)} AND workload = {literal(cell.workload)}
+    AND device = {literal(cell.device)} AND dtype = {literal(cell.dtype)}
+QUALIFY row_number() OVER (PARTITION BY runner, variant, part ORDER BY gated_at DESC) = 1"""
     return f"""\
 SELECT runner || ':' || variant AS entry, workload, device, dtype, part, passed, quantity, expected, found,
     error, tolerance, cause, gated_at
-FROM latest_gates{where}
+FROM {source}
 ORDER BY ALL"""
 
 

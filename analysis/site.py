@@ -42,7 +42,7 @@ def result_pages(results: Results) -> list[Page]:
     addresses = run_addresses(results.runs["run_id"])
     return [
         home_page(results, cells, headline) if headline else empty_page(),
-        *(workload_page(name, mine, results.gates, addresses) for name, mine in by_workload(cells).items()),
+        *(workload_page(name, mine, results.measured.gates, addresses) for name, mine in by_workload(cells).items()),
         runs_page(results, addresses),
         gate_page(results),
         environments_page(results),

@@ -47,7 +47,7 @@ def workload_page(workload: str, cells: Sequence[CellResults], gates: pd.DataFra
     cells
         Of this workload, the newest campaign's first; older campaigns are listed as replications.
     gates
-        The last results of the gate.
+        Every result of the gate: a cell shows those of its own campaign, which its verdicts rest on.
     pages
         The address of each run's page, from the root of the site.
     """
@@ -90,7 +90,7 @@ def section(mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], numbe
         "endings_table": endings_table(mine, pages),
         "endings_query": queries.failures_of(mine.cell),
         "gate_table": gate_table(mine, gates),
-        "gate_query": queries.gates(mine.cell.workload),
+        "gate_query": queries.gates(mine.cell),
         "runs_table": runs_table(mine, pages),
         "runs_query": queries.runs_of(mine.cell),
         "figures": [chart for chart in (*forests.values(), phases, *curves) if chart],
@@ -228,9 +228,9 @@ def endings_table(mine: CellResults, pages: dict[str, str]) -> Table:
 def gate_table(mine: CellResults, gates: pd.DataFrame) -> Table:
     """Return whether each entry proved that it does the same work, and where it failed."""
     cell = mine.cell
-    ours = gates[
-        (gates["workload"] == cell.workload) & (gates["device"] == cell.device) & (gates["dtype"] == cell.dtype)
-    ]
+    facts = {name: getattr(cell, name) for name in ("campaign_id", "workload", "device", "dtype")}
+    of_cell = gates[(gates[list(facts)] == pd.Series(facts)).all(axis=1)].sort_values("gated_at")
+    ours = of_cell.drop_duplicates(["runner", "variant", "part"], keep="last")
     entries = ours["runner"] + ":" + ours["variant"]
     rows = [_gate_row(mine, entry, ours[entries == entry]) for entry in mine.entries]
     return Table(caption="Equivalence gate", columns=("entry", "result", "parts", "why"), rows=rows, prose=("why",))

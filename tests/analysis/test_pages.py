@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 
 import jinja2
@@ -22,7 +23,7 @@ from analysis.render import Page
 from analysis.results import Results
 from analysis.run_page import CURVE_POINTS, RawFile, curve_data, run_page, sketch
 from analysis.site import navigation, result_pages
-from store.records import Row, RunRow
+from store.records import GateRow, Row, RunRow
 from tests.analysis.builders import (
     JAX,
     JULIA,
@@ -162,6 +163,18 @@ def test_a_failed_gate_is_shown_with_both_values_and_the_cause() -> None:
     assert "part A: losses is 294.73, expected 2.302585 (the loss is summed, not averaged)" in steps
     assert "julia_stdlib mnist_mlp_steps A losses 2.302585 294.73 127 1e-05" in gate
     assert "✕ failed" in gate
+
+
+def test_a_workload_shows_the_gates_of_its_own_campaign() -> None:
+    """What was gated by hand afterwards cannot contradict the verdicts above it."""
+    rows = small_rows()
+    passed = next(row for row in rows if isinstance(row, GateRow) and row.passed)
+    by_hand = dataclasses.replace(
+        passed, gate_id="later", campaign_id="", passed=False, found="9.9", gated_at=passed.gated_at + timedelta(days=1)
+    )
+
+    path = f"workloads/{passed.workload}.md"
+    assert shown(pages_of([*rows, by_hand])[path]) == shown(pages_of(rows)[path])
 
 
 def test_an_entry_that_was_never_gated_reads_so() -> None:
