@@ -22,14 +22,6 @@ def sentence(finding: Finding) -> str:
     return f"{candidate} took {took} {_work(finding)} ({_evidence(finding)}): {_conclusion(finding)}."
 
 
-def other_way_round(finding: Finding) -> str:
-    """Return the difference with baseline and candidate exchanged; empty without a ratio."""
-    if finding.ratio is None:
-        return ""
-    candidate, baseline = _names(finding)
-    return f"The other way round, {baseline} took {difference(1 / finding.ratio, candidate, _width(finding))}."
-
-
 def entry_name(entry: str, *, is_headline: bool) -> str:
     """Return an entry as people write it: a bare runner name means its headline variant.
 

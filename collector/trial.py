@@ -85,11 +85,6 @@ def encode_trial(trial: TrialFile) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def decode_trial(text: str) -> TrialFile:
-    """Return the trial that `encode_trial` wrote."""
-    return TrialFile.model_validate_json(text)
-
-
 def write_trial(trial: TrialFile, path: Path) -> None:
     """Write `trial` to `path`."""
     path.write_text(encode_trial(trial), encoding="utf-8")
