@@ -1,65 +1,78 @@
-"""The float64 reference: the models, losses and optimizers of the contract in plain NumPy.
+"""The float64 reference: what the models, losses and optimizers of the contract compute, in plain NumPy.
 
-It is written to be checked by eye, not to be fast. Shapes are those of collector/protocol/README.md §5:
-images (examples, channels, height, width), dense weights (out, in), convolutions (out, in, height, width).
+Written to be checked by eye, not to be fast. `collector.architecture` has the models, `collector.layers` their layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from collector.workload import Adam, MlpOptions, Sgd, Workload
+from collector.architecture import Architecture
+from collector.layers import Array, Layer, Pass, VarianceForm, Weights, run_layers
+from collector.workload import Adam, Sgd, Workload
 
-Array = NDArray[np.float64]
-Weights = dict[str, Array]
-Integers = NDArray[np.integer]
-
-IMAGE_SHAPE = (1, 28, 28)
-CLASSES = 10
+Integers = NDArray[np.integer[Any]]
+EpsilonForm = Literal["outside", "hat"]
 
 
-def parameter_shapes(workload: Workload) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter, in the order of the layers."""
-    if isinstance(workload.model_options, MlpOptions):
-        hidden = workload.model_options.hidden_units
-        layers: dict[str, tuple[int, ...]] = {"hidden": (hidden, 784), "output": (CLASSES, hidden)}
-    else:
-        layers = {
-            "conv1": (6, 1, 5, 5),
-            "conv2": (16, 6, 5, 5),
-            "dense1": (120, 256),
-            "dense2": (84, 120),
-            "dense3": (CLASSES, 84),
-        }
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, shape in layers.items():
-        shapes[f"{layer}.weight"] = shape
-        shapes[f"{layer}.bias"] = shape[:1]
-    return shapes
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """Which of the forms that frameworks fix is computed; exceptions.toml describes them."""
+
+    epsilon: EpsilonForm = "outside"
+    variance: VarianceForm = "unbiased"
 
 
-def initial_weights(workload: Workload, generator: np.random.Generator) -> Weights:
-    """Return weights and biases drawn from U(±1/sqrt(fan_in)), the initialisation `fan_in_uniform`.
+def forms_of(exceptions: Collection[str]) -> Forms:
+    """Return the forms that a runner with these exceptions computes."""
+    return Forms(
+        epsilon="hat" if "adam_epsilon_hat" in exceptions else "outside",
+        variance="biased" if "biased_running_variance" in exceptions else "unbiased",
+    )
 
-    Source: LeCun et al. (1998), Efficient BackProp, with the bound that PyTorch's layers use.
+
+def initial_weights(workload: Workload, architecture: Architecture, generator: np.random.Generator) -> Weights:
+    """Return the parameters and running statistics that a run begins with.
+
+    - `fan_in_uniform`: weights and biases from U(±1/sqrt(fan_in)); LeCun et al. (1998), Efficient BackProp, with the
+      bound that PyTorch's layers use.
+    - `glorot_uniform`: weights from U(±sqrt(6/(fan_in + fan_out))), biases 0; Glorot & Bengio (2010).
+
+    Batch norms begin with weight 1, bias 0, mean 0 and variance 1.
     """
     weights: Weights = {}
-    bound = 0.0
-    for name, shape in parameter_shapes(workload).items():
-        if name.endswith(".weight"):
-            bound = 1 / np.sqrt(np.prod(shape[1:]))
-        weights[name] = generator.uniform(-bound, bound, shape)
+    bound = bias_bound = 0.0
+    norms = {name.rpartition(".")[0] for name in architecture.statistics}
+    for name, shape in architecture.shapes.items():
+        layer, _, parameter = name.rpartition(".")
+        if layer in norms:
+            weights[name] = np.full(shape, 1.0 if parameter == "weight" else 0.0)
+        elif parameter == "weight":
+            bound, bias_bound = _bounds(workload.initialisation, shape)
+            weights[name] = generator.uniform(-bound, bound, shape)
+        else:
+            weights[name] = generator.uniform(-bias_bound, bias_bound, shape)
+    for name, shape in architecture.statistics.items():
+        weights[name] = np.full(shape, 0.0 if name.endswith("running_mean") else 1.0)
     return weights
 
 
-def logits_of(workload: Workload, weights: Weights, images: Array) -> Array:
-    """Return the logits, shape (examples, 10), without dropout."""
-    return _forward(workload, weights, images)[0]
+def _bounds(initialisation: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return the bounds of weights and biases."""
+    fan_in, fan_out = int(np.prod(shape[1:])), shape[0] * int(np.prod(shape[2:]))
+    if initialisation == "fan_in_uniform":
+        return 1 / float(np.sqrt(fan_in)), 1 / float(np.sqrt(fan_in))
+    return float(np.sqrt(6 / (fan_in + fan_out))), 0.0
+
+
+def logits_of(architecture: Architecture, weights: Weights, images: Array, *, training: bool = False) -> Array:
+    """Return the logits, shape (examples, classes), without dropout."""
+    return run_layers(architecture.layers, Pass(weights=weights, training=training), images)[0]
 
 
 def loss_of(logits: Array, labels: Integers) -> float:
@@ -69,17 +82,42 @@ def loss_of(logits: Array, labels: Integers) -> float:
     return float(np.mean(log_norms - shifted[np.arange(len(labels)), labels]))
 
 
-def gradient_of(workload: Workload, weights: Weights, images: Array, labels: Integers) -> tuple[float, Weights]:
-    """Return the mean loss of a batch and its gradient, without dropout and without weight decay."""
-    logits, backward = _forward(workload, weights, images)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one training pass gives: the mean loss, its gradient, and the running statistics after it."""
+
+    loss: float
+    gradient: Weights
+    statistics: Weights
+
+
+def gradient_of(
+    architecture: Architecture, weights: Weights, images: Array, labels: Integers, forms: Forms = Forms()
+) -> Step:
+    """Return loss, gradient and running statistics of one batch, without dropout and without weight decay."""
+    state = Pass(weights=weights, training=True, variance_form=forms.variance)
+    logits, backward = run_layers(architecture.layers, state, images)
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     probabilities[np.arange(len(labels)), labels] -= 1
     gradient: Weights = {}
-    delta = probabilities / len(labels)
-    for step in backward:
-        delta = step(delta, gradient)
-    return loss_of(logits, labels), {name: gradient[name] for name in weights}
+    backward(probabilities / len(labels), gradient)
+    ordered = {name: gradient[name] for name in architecture.shapes}
+    return Step(loss_of(logits, labels), ordered, state.statistics)
+
+
+def dropout_moments(architecture: Architecture, weights: Weights, image: Array, rate: float) -> tuple[Array, Array]:
+    """Return mean and variance of each logit of one image under dropout of `rate`, in training mode.
+
+    Dropout stands right before the last dense layer, so the logits are sums of independent terms: with inputs x and
+    weights w their mean is that without dropout, and their variance Σ w² x² · rate / (1 − rate).
+    """
+    (last,) = architecture.head
+    state = Pass(weights=weights, training=True)
+    values, _ = run_layers(architecture.body, state, image[None])
+    mean, _ = last(state, values)
+    weight = weights["output.weight"]
+    return mean[0], (weight**2 @ values[0] ** 2) * rate / (1 - rate)
 
 
 @dataclass(slots=True)
@@ -91,113 +129,54 @@ class OptimizerState:
     second: Weights = field(default_factory=dict)
 
 
-def update_weights(optimizer: Sgd | Adam, weights: Weights, gradient: Weights, state: OptimizerState) -> Weights:
-    """Return the weights after one update; `state` moves on. Formulas: collector/protocol/README.md §6."""
+def update_weights(
+    optimizer: Sgd | Adam, weights: Weights, gradient: Weights, state: OptimizerState, forms: Forms = Forms()
+) -> Weights:
+    """Return all of `weights` with those that have a gradient moved by one update; `state` moves on.
+
+    Formulas: collector/protocol/README.md §6.
+    """
     state.steps += 1
-    updated: Weights = {}
-    for name, weight in weights.items():
-        decayed = gradient[name] + optimizer.weight_decay * weight
-        if isinstance(optimizer, Sgd):
-            updated[name] = weight - _sgd_step(optimizer, name, decayed, state)
-        else:
-            updated[name] = weight - _adam_step(optimizer, name, decayed, state)
+    updated = dict(weights)
+    for name, raw in gradient.items():
+        weight = weights[name]
+        decoupled = optimizer.name == "adamw"
+        slope = raw if decoupled else raw + optimizer.weight_decay * weight
+        step = _sgd_step if isinstance(optimizer, Sgd) else _adam_step
+        kept = weight * (1 - optimizer.learning_rate * optimizer.weight_decay) if decoupled else weight
+        updated[name] = kept - step(optimizer, name, slope, state, forms)  # type: ignore[arg-type]
     return updated
 
 
-def _sgd_step(optimizer: Sgd, name: str, gradient: Array, state: OptimizerState) -> Array:
+def train(
+    workload: Workload,
+    architecture: Architecture,
+    weights: Weights,
+    batches: list[tuple[Array, Integers]],
+    forms: Forms = Forms(),
+) -> tuple[Weights, list[float]]:
+    """Return weights and running statistics after one step for each batch, and the loss of each."""
+    state, losses = OptimizerState(), []
+    for images, labels in batches:
+        step = gradient_of(architecture, weights, images, labels, forms)
+        weights = update_weights(workload.optimizer, weights, step.gradient, state, forms) | step.statistics
+        losses.append(step.loss)
+    return weights, losses
+
+
+def _sgd_step(optimizer: Sgd, name: str, gradient: Array, state: OptimizerState, _: Forms) -> Array:
     velocity = optimizer.momentum * state.first.get(name, np.zeros_like(gradient)) + gradient
     state.first[name] = velocity
     return optimizer.learning_rate * velocity
 
 
-def _adam_step(optimizer: Adam, name: str, gradient: Array, state: OptimizerState) -> Array:
+def _adam_step(optimizer: Adam, name: str, gradient: Array, state: OptimizerState, forms: Forms) -> Array:
     zeros = np.zeros_like(gradient)
     first = optimizer.beta1 * state.first.get(name, zeros) + (1 - optimizer.beta1) * gradient
     second = optimizer.beta2 * state.second.get(name, zeros) + (1 - optimizer.beta2) * gradient**2
     state.first[name], state.second[name] = first, second
-    unbiased_first = first / (1 - optimizer.beta1**state.steps)
-    unbiased_second = second / (1 - optimizer.beta2**state.steps)
-    return optimizer.learning_rate * unbiased_first / (np.sqrt(unbiased_second) + optimizer.epsilon)
-
-
-# A backward step takes the gradient of a layer's output, notes those of its parameters, returns that of its input.
-Backward = Callable[[Array, Weights], Array]
-
-
-def _forward(workload: Workload, weights: Weights, images: Array) -> tuple[Array, list[Backward]]:
-    """Return logits and the backward steps, last layer first."""
-    layers = _mlp_layers() if workload.model == "mlp" else _lenet5_layers()
-    backward: list[Backward] = []
-    values = images
-    for layer in layers:
-        values, step = layer(weights, values)
-        backward.insert(0, step)
-    return values, backward
-
-
-Layer = Callable[[Weights, Array], tuple[Array, Backward]]
-
-
-def _mlp_layers() -> list[Layer]:
-    return [_flatten, _dense("hidden"), _relu, _dense("output")]
-
-
-def _lenet5_layers() -> list[Layer]:
-    features = [_convolution("conv1"), _relu, _max_pool, _convolution("conv2"), _relu, _max_pool]
-    return [*features, _flatten, _dense("dense1"), _relu, _dense("dense2"), _relu, _dense("dense3")]
-
-
-def _flatten(_: Weights, values: Array) -> tuple[Array, Backward]:
-    return values.reshape(len(values), -1), lambda delta, _: delta.reshape(values.shape)
-
-
-def _relu(_: Weights, values: Array) -> tuple[Array, Backward]:
-    return np.maximum(values, 0), lambda delta, _: delta * (values > 0)
-
-
-def _dense(name: str) -> Layer:
-    def layer(weights: Weights, values: Array) -> tuple[Array, Backward]:
-        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-
-        def backward(delta: Array, gradient: Weights) -> Array:
-            gradient[f"{name}.weight"] = delta.T @ values
-            gradient[f"{name}.bias"] = delta.sum(axis=0)
-            return delta @ weight
-
-        return values @ weight.T + bias, backward
-
-    return layer
-
-
-def _convolution(name: str) -> Layer:
-    def layer(weights: Weights, values: Array) -> tuple[Array, Backward]:
-        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-        size = weight.shape[2:]
-        windows = sliding_window_view(values, size, axis=(2, 3))  # (examples, in, y, x, height, width)
-        output = np.einsum("ncyxhw,ochw->noyx", windows, weight, optimize=True) + bias[:, None, None]
-
-        def backward(delta: Array, gradient: Weights) -> Array:
-            gradient[f"{name}.weight"] = np.einsum("noyx,ncyxhw->ochw", delta, windows, optimize=True)
-            gradient[f"{name}.bias"] = delta.sum(axis=(0, 2, 3))
-            pad = [(0, 0), (0, 0), (size[0] - 1,) * 2, (size[1] - 1,) * 2]
-            padded = sliding_window_view(np.pad(delta, pad), size, axis=(2, 3))
-            back: Array = np.einsum("noyxhw,ochw->ncyx", padded, weight[:, :, ::-1, ::-1], optimize=True)
-            return back
-
-        return output, backward
-
-    return layer
-
-
-def _max_pool(_: Weights, values: Array) -> tuple[Array, Backward]:
-    examples, channels, height, width = values.shape
-    cells = values.reshape(examples, channels, height // 2, 2, width // 2, 2).transpose(0, 1, 2, 4, 3, 5)
-    flat = cells.reshape(*cells.shape[:4], 4)
-    winners = flat.argmax(axis=-1)[..., None]  # the first of equals
-
-    def backward(delta: Array, _: Weights) -> Array:
-        routed = np.zeros_like(flat)
-        np.put_along_axis(routed, winners, delta[..., None], axis=-1)
-        return routed.reshape(cells.shape).transpose(0, 1, 2, 4, 3, 5).reshape(values.shape)
-
-    return np.take_along_axis(flat, winners, axis=-1)[..., 0], backward
+    correction1, correction2 = 1 - optimizer.beta1**state.steps, 1 - optimizer.beta2**state.steps
+    if forms.epsilon == "hat":  # Kingma & Ba, end of their section 2; what Keras and TensorFlow compute
+        rate = optimizer.learning_rate * np.sqrt(correction2) / correction1
+        return rate * first / (np.sqrt(second) + optimizer.epsilon)
+    return optimizer.learning_rate * (first / correction1) / (np.sqrt(second / correction2) + optimizer.epsilon)

@@ -26,35 +26,48 @@ class TrialFile(BaseModel):
 
     batch_size: Annotated[int, Field(gt=0)]
     chunks_per_epoch: Count
-    data_format: Literal["idx"] = Field(alias="data.format")
-    data_mean: float = Field(alias="data.mean")
-    data_std: float = Field(alias="data.std")
-    test_images: str = Field(alias="data.test_images")
-    test_labels: str = Field(alias="data.test_labels")
-    train_images: str = Field(alias="data.train_images")
-    train_labels: str = Field(alias="data.train_labels")
+    classes: Annotated[int, Field(gt=1)] = Field(alias="data.classes")
+    data_format: Literal["idx", "cifar10_binary"] = Field(alias="data.format")
+    data_mean: list[float] = Field(alias="data.mean")
+    data_std: list[float] = Field(alias="data.std")
+    test_batches: list[str] | None = Field(default=None, alias="data.test_batches")
+    test_images: str | None = Field(default=None, alias="data.test_images")
+    test_labels: str | None = Field(default=None, alias="data.test_labels")
+    train_batches: list[str] | None = Field(default=None, alias="data.train_batches")
+    train_images: str | None = Field(default=None, alias="data.train_images")
+    train_labels: str | None = Field(default=None, alias="data.train_labels")
     device: Literal["cpu", "cuda"]
-    dtype: Literal["fp32"]
+    dtype: Literal["fp32", "tf32", "bf16"]
     epochs: Annotated[int, Field(gt=0)]
     eval_batch_size: Annotated[int, Field(gt=0)]
     evaluations_per_epoch: Count
     gate_checkpoint: str | None = Field(default=None, alias="gate.checkpoint")
     gate_dropout_rate: float | None = Field(default=None, alias="gate.dropout_rate")
+    gate_dropout_repeats: Count | None = Field(default=None, alias="gate.dropout_repeats")
+    gate_frozen_steps: Count | None = Field(default=None, alias="gate.frozen_steps")
     gate_gradients: str | None = Field(default=None, alias="gate.gradients")
-    loader: Literal["resident"]
+    gate_traced_steps: Count | None = Field(default=None, alias="gate.traced_steps")
+    loader: Literal["resident", "stream"]
     loader_workers: Count
     loss: Literal["softmax_cross_entropy"]
-    mode: Literal["train", "steps", "gate"]
-    model: Literal["mlp", "lenet5"]
+    mode: Literal["train", "steps", "infer", "gate"]
+    model: Literal["mlp", "lenet5", "cnn", "keras_cnn", "resnet18", "resnet50"]
+    batch_norm: bool | None = Field(default=None, alias="model.batch_norm")
     dropout_rate: float = Field(alias="model.dropout_rate")
+    hidden_layers: int | None = Field(default=None, alias="model.hidden_layers")
     hidden_units: int | None = Field(default=None, alias="model.hidden_units")
-    optimizer: Literal["sgd", "adam"]
+    norm_epsilon: float | None = Field(default=None, alias="model.norm_epsilon")
+    norm_momentum: float | None = Field(default=None, alias="model.norm_momentum")
+    stem: Literal["imagenet", "cifar"] | None = Field(default=None, alias="model.stem")
+    optimizer: Literal["sgd", "adam", "adamw"]
     learning_rate: float = Field(alias="optimizer.learning_rate")
     weight_decay: float = Field(alias="optimizer.weight_decay")
     momentum: float | None = Field(default=None, alias="optimizer.momentum")
     beta1: float | None = Field(default=None, alias="optimizer.beta1")
     beta2: float | None = Field(default=None, alias="optimizer.beta2")
     epsilon: float | None = Field(default=None, alias="optimizer.epsilon")
+    schedule: Literal["constant", "cosine"] = Field(alias="optimizer.schedule")
+    schedule_epochs: int | None = Field(default=None, alias="optimizer.schedule_epochs")
     order: str
     output: str
     runner: str
@@ -76,7 +89,7 @@ def encode_trial(trial: TrialFile) -> str:
     """
     content = trial.model_dump(by_alias=True, exclude_none=True)
     for key, value in content.items():
-        if isinstance(value, str) and UNSAFE.search(value):
+        if any(isinstance(text, str) and UNSAFE.search(text) for text in (value if isinstance(value, list) else [value])):
             raise TrialError(
                 f"trial.json: {key}: got {value!r}; expected no quote, backslash or control character, "
                 "because languages without a JSON library read it. Move the data or the store to another path."

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from _python.data import Order, Weights
 from _python.events import EventWriter
-from _python.schedule import Pair, epoch_pairs, one_per_length
+from _python.schedule import Pair, epoch_pairs, learning_rate, one_per_length
 from _python.trainer import Batch, Trainer
 from _python.trial import Trial
 
 
-def warm_up(trainer: Trainer[Batch], weights: Weights) -> None:
+def warm_up(trainer: Trainer[Batch], order: Order, weights: Weights) -> None:
     """Do one step per batch shape and, in mode train, one evaluation on scratch state; start again from `weights`."""
-    for batch in one_per_length(trainer.batches(0)):
-        trainer.step(batch)
-    if trainer.trial["mode"] == "train":
+    mode = trainer.trial["mode"]
+    for batch in one_per_length(trainer.batches(order[0])):
+        if mode == "infer":
+            trainer.infer(batch)
+        else:
+            trainer.run_steps([batch], [1], lambda _: None)
+    if trainer.trial["loader"] == "stream":
+        trainer.step(next(trainer.stream(0)))
+    if mode == "train":
         trainer.evaluate()
     trainer.take_loss_sum()
     trainer.synchronise()
@@ -25,35 +34,89 @@ def warm_up(trainer: Trainer[Batch], weights: Weights) -> None:
 
 def train(trainer: Trainer[Batch], trial: Trial, order: Order, events: EventWriter) -> bool:
     """Train every epoch pair and evaluate after each; return False as soon as a loss is not finite."""
+    source = _Batches(trainer, order)
     for number, pair in enumerate(epoch_pairs(trial, *order.shape)):
-        batches = trainer.batches(pair.row)[pair.first_batch : pair.last_batch]
+        if trial["optimizer.schedule"] != "constant":
+            trainer.set_learning_rate(learning_rate(trial, pair.row))
+        batches = source.of(pair)
         events.write("epoch_start", epoch=pair.epoch)
-        if number == 0:
-            _run_first_step(trainer, batches[0], events)
-        _run_steps(trainer, pair, batches, 1 if number == 0 else 0, events)
+        _run_steps(trainer, pair, batches, events, first=number == 0)
         train_loss = trainer.take_loss_sum() / pair.examples
         if not math.isfinite(train_loss):
             return _diverge(events, pair, "training", train_loss)
-        events.write("epoch_stop", epoch=pair.epoch, examples=pair.examples, train_loss=train_loss, data_wait_s=0.0)
+        waited_s = source.take_waited_s()
+        events.write(
+            "epoch_stop", epoch=pair.epoch, examples=pair.examples, train_loss=train_loss, data_wait_s=waited_s
+        )
         if trial["mode"] == "train" and not _evaluate(trainer, pair, events):
             return False
     return True
 
 
-def _run_first_step(trainer: Trainer[Batch], batch: Batch, events: EventWriter) -> None:
-    trainer.step(batch)
-    trainer.synchronise()
-    events.write("first_step_stop")
+def infer(trainer: Trainer[Batch], order: Order, events: EventWriter) -> None:
+    """Predict the same batches twice: once synchronised after each for its latency, once at full throughput."""
+    batches = trainer.batches(order[0])
+    for epoch, stops in ((1.0, range(1, len(batches) + 1)), (2.0, [len(batches)])):
+        due = set(stops)
+        events.write("epoch_start", epoch=epoch)
+        for done, batch in enumerate(batches, start=1):
+            trainer.infer(batch)
+            if done in due:
+                trainer.synchronise()
+                if epoch == done == 1:
+                    events.write("first_step_stop")
+                events.write("chunk_stop", steps=done)
+        events.write("epoch_stop", epoch=epoch, examples=order.shape[1], data_wait_s=0.0)
 
 
-def _run_steps(trainer: Trainer[Batch], pair: Pair, batches: Sequence[Batch], done: int, events: EventWriter) -> None:
-    """Do the steps from `done` on; each chunk ends synchronised."""
-    for stop in pair.chunk_stops:
-        for batch in batches[done:stop]:
-            trainer.step(batch)
-        trainer.synchronise()
-        events.write("chunk_stop", steps=stop)
-        done = stop
+class _Batches:
+    """The batches of pair after pair, from the resident data or from the loader, whose waits it adds up."""
+
+    def __init__(self, trainer: Trainer[Any], order: Order) -> None:
+        self._trainer = trainer
+        self._order = order
+        self._streams = trainer.trial["loader"] == "stream"
+        self._stream: Iterator[Any] = iter(())
+        self._waited_ns = 0
+
+    def of(self, pair: Pair) -> Iterable[Any]:
+        """Return the batches of one pair."""
+        if not self._streams:
+            return self._trainer.batches(self._order[pair.row])[pair.first_batch : pair.last_batch]
+        if pair.first_batch == 0:
+            self._stream = self._waited(pair.row)
+        return itertools.islice(self._stream, pair.last_batch - pair.first_batch)
+
+    def take_waited_s(self) -> float:
+        """Return the seconds waited for batches since the last call."""
+        waited_s, self._waited_ns = self._waited_ns * 1e-9, 0
+        return waited_s
+
+    def _waited(self, row: int) -> Iterator[Any]:
+        start_ns = time.monotonic_ns()
+        for batch in self._trainer.stream(row):
+            self._waited_ns += time.monotonic_ns() - start_ns
+            yield batch
+            start_ns = time.monotonic_ns()
+
+
+def _run_steps(
+    trainer: Trainer[Batch], pair: Pair, batches: Iterable[Batch], events: EventWriter, *, first: bool
+) -> None:
+    trainer.run_steps(batches, sorted({1, *pair.chunk_stops}) if first else pair.chunk_stops, _marker(pair, events, first))
+
+
+def _marker(pair: Pair, events: EventWriter, first: bool) -> Callable[[int], None]:
+    """Return what writes the events of a number of steps done, synchronised."""
+    due = set(pair.chunk_stops)
+
+    def mark(done: int) -> None:
+        if first and done == 1:
+            events.write("first_step_stop")
+        if done in due:
+            events.write("chunk_stop", steps=done)
+
+    return mark
 
 
 def _evaluate(trainer: Trainer[Batch], pair: Pair, events: EventWriter) -> bool:

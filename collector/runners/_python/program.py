@@ -6,40 +6,44 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from _python.events import EventWriter
-from _python.trial import Trial, read_trial, reason_unsupported
+from _python.trial import Supported, Trial, read_trial, reason_unsupported
 
 if TYPE_CHECKING:
     from _python.data import Files
     from _python.trainer import Trainer
 
 
-def main(
-    start: tuple[int, int], supported: Mapping[str, Sequence[str]], describe: Callable[[], dict[str, Any]]
-) -> None:
-    """Do what the command line asks; `start` is the monotonic clock and the time of day at the first statement."""
+def main(start: tuple[int, int], supported: Supported, describe: Callable[[], dict[str, Any]]) -> None:
+    """Do what the command line asks; `start` is the monotonic clock and the time of day at the first statement.
+
+    Several pairs of trial and events file are worked on one after another: all of mode `gate` (contract, top).
+    """
     if sys.argv[1:] == ["--describe"]:
         print(json.dumps(describe()))
         return
-    trial_path, events_path = map(Path, sys.argv[1:])
-    events = EventWriter(events_path)
-    events.write("run_start", at_ns=start[0], unix_ns=start[1], pid=os.getpid())
-    trial = read_trial(trial_path)
-    if reason := reason_unsupported(trial, supported):
-        events.write("unsupported", message=reason)
-    else:
-        _run(trial, events)
+    paths = list(map(Path, sys.argv[1:]))
+    for number, (trial_path, events_path) in enumerate(zip(paths[::2], paths[1::2], strict=True)):
+        at_ns, unix_ns = (time.monotonic_ns(), time.time_ns()) if number else start
+        events = EventWriter(events_path)
+        events.write("run_start", at_ns=at_ns, unix_ns=unix_ns, pid=os.getpid())
+        trial = read_trial(trial_path)
+        if reason := reason_unsupported(trial, supported):
+            events.write("unsupported", message=reason)
+        else:
+            _run(trial, events, is_first=number == 0)
 
 
-def _run(trial: Trial, events: EventWriter) -> None:
+def _run(trial: Trial, events: EventWriter, *, is_first: bool) -> None:
     framework = importlib.import_module("train")  # the runner's own: run_start is written, so its import is a phase
-    framework.initialise(trial)
-    from _python.data import read_files, standardise
+    if is_first:
+        framework.initialise(trial)
+    from _python.data import place_data, read_files
     from _python.schedule import reason_uncut
 
     events.write("import_stop")
@@ -48,32 +52,33 @@ def _run(trial: Trial, events: EventWriter) -> None:
     if reason := reason_uncut(trial, files.order.shape[1]):
         events.write("unsupported", message=reason)
         return
-    data = framework.place(trial, standardise(files, trial["data.mean"], trial["data.std"]))
+    data = framework.place(trial, place_data(trial, files))
     events.write("preprocess_stop")
-    build = partial(framework.Trainer, trial, data, files.weights)
     work = _prove if trial["mode"] == "gate" else _train
-    trainer = work(build, trial, files, events)
+    trainer = work(framework, data, trial, files, events)
     if trainer is not None:
         events.write("run_stop", **trainer.report())
 
 
-def _train(
-    build: Callable[[float], Trainer[Any]], trial: Trial, files: Files, events: EventWriter
-) -> Trainer[Any] | None:
-    from _python.loop import train, warm_up
+def _train(framework: Any, data: Any, trial: Trial, files: Files, events: EventWriter) -> Trainer[Any] | None:
+    from _python.loop import infer, train, warm_up
 
-    trainer = build(trial["model.dropout_rate"])
+    trainer: Trainer[Any] = framework.Trainer(trial, data, files.weights, trial["model.dropout_rate"])
     events.write("build_stop", parameters=trainer.parameters)
-    warm_up(trainer, files.weights)
+    warm_up(trainer, files.order, files.weights)
     events.write("compile_stop")
+    if trial["mode"] == "infer":
+        infer(trainer, files.order, events)
+        return trainer
     return trainer if train(trainer, trial, files.order, events) else None
 
 
-def _prove(build: Callable[[float], Trainer[Any]], trial: Trial, files: Files, events: EventWriter) -> Trainer[Any]:
-    from _python.gate import write_gate_evaluation, write_gate_training
+def _prove(framework: Any, data: Any, trial: Trial, files: Files, events: EventWriter) -> Trainer[Any]:
+    from _python.gate import prove
 
-    trainer = build(trial["gate.dropout_rate"])
-    events.write("build_stop", parameters=trainer.parameters)
-    write_gate_training(trainer, trial, len(files.order), files.weights)
-    write_gate_evaluation(build(trial["model.dropout_rate"]), trial)
-    return trainer
+    def build(asked: Trial, dropout_rate: float) -> Trainer[Any]:
+        trainer: Trainer[Any] = framework.Trainer(asked, data, files.weights, dropout_rate)
+        return trainer
+
+    events.write("build_stop", parameters=build(trial, trial["gate.dropout_rate"]).parameters)
+    return prove(build, trial, files.order, files.weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import TypeVar
@@ -57,6 +58,14 @@ def chunk_stops(steps: int, chunks: int) -> tuple[int, ...]:
     """Return after which steps a chunk ends, leaving out chunks of no steps."""
     stops = (steps * chunk // chunks for chunk in range(1, chunks + 1))
     return tuple(sorted({stop for stop in stops if stop > 0}))
+
+
+def learning_rate(trial: Trial, row: int) -> float:
+    """Return the learning rate of an epoch, counted from 0 (contract §1, `optimizer.schedule`)."""
+    rate: float = trial["optimizer.learning_rate"]
+    if trial["optimizer.schedule"] == "cosine":
+        rate *= (1 + math.cos(math.pi * row / trial["optimizer.schedule_epochs"])) / 2
+    return rate
 
 
 def batch_slices(examples: int, size: int) -> list[slice]:

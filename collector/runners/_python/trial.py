@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 Trial = Mapping[str, Any]
+Supported = Mapping[str, Sequence[str]]
 
-# What the Python runners can do, beside the devices and variants that each names itself.
-SUPPORTED: Mapping[str, Sequence[str]] = {
-    "data.format": ("idx",),
+# What a Python runner can do unless its own SUPPORTED says otherwise; devices and variants each names itself.
+SUPPORTED: Supported = {
+    "data.format": ("idx", "cifar10_binary"),
     "dtype": ("fp32",),
     "loader": ("resident",),
     "loss": ("softmax_cross_entropy",),
-    "mode": ("train", "steps", "gate"),
-    "model": ("mlp", "lenet5"),
-    "optimizer": ("sgd", "adam"),
+    "mode": ("train", "steps", "infer", "gate"),
+    "model": ("mlp", "lenet5", "cnn", "keras_cnn", "resnet18", "resnet50"),
+    "optimizer": ("sgd", "adam", "adamw"),
+    "optimizer.schedule": ("constant",),
 }
 
 
@@ -27,7 +29,7 @@ def read_trial(path: Path) -> Trial:
     return content
 
 
-def reason_unsupported(trial: Trial, supported: Mapping[str, Sequence[str]]) -> str:
+def reason_unsupported(trial: Trial, supported: Supported) -> str:
     """Return why a runner cannot do this trial, or an empty string."""
     for key, values in {**SUPPORTED, **supported}.items():
         if trial[key] not in values:
