@@ -28,14 +28,14 @@ from collector.campaign import (
     read_history,
     write_campaign,
 )
+from collector.data_files import DataFiles
 from collector.definition import DefinitionError
 from collector.environment import probe_environment
 from collector.executors import Executor
 from collector.executors.local import runner_cores
-from collector.gate_inputs import read_idx_shape
 from collector.gating import GateKey, GateResult, competing_cells, gate_keys, launch_gate
 from collector.ingest import PlannedWork, read_run
-from collector.inputs import DataFiles, trial_file, write_heat_inputs
+from collector.inputs import trial_file, write_heat_inputs
 from collector.launch import InterruptedCollectionError, Launch
 from collector.matrix import Cell, Suite, expand_suite
 from collector.plan import Heat, Trial, plan_heats
@@ -291,7 +291,7 @@ def run_heat(work: _Work, heat: Heat, heat_attempt: int, attempts: Counter[str],
     store, data = work.store, work.setting.data(heat.cell.workload.dataset)
     inputs = store.path / "inputs" / work.campaign.heat_id(heat)
     planned_work = _planned_work(heat.cell, data)
-    write_heat_inputs(heat, read_idx_shape(data.train_images)[0], inputs)
+    write_heat_inputs(heat, data, inputs)
     planned = [_planned(work, heat, trial, heat_attempt, attempts) for trial in heat.trials]
     launches = [_prepare(work, trial, run, data, inputs) for trial, run in zip(heat.trials, planned, strict=True)]
     runs: list[RunRow] = []
@@ -318,14 +318,14 @@ def _history(work: _Work, heat: Heat, history: Mapping[str, HeatHistory]) -> Hea
 
 def _planned_work(cell: Cell, data: DataFiles) -> PlannedWork:
     workload, steps = cell.workload, cell.workload.mode == "steps"
-    train_examples, parts = read_idx_shape(data.train_images)[0], workload.evaluations_per_epoch
+    train_examples, parts = data.train_examples, workload.evaluations_per_epoch
     positions = tuple(part / parts for part in range(1, cell.epochs * parts + 1))
     return PlannedWork(
         examples=workload.steps * cell.batch_size if steps else cell.epochs * train_examples,
         epochs=(1.0,) if steps else positions,
         evaluations=0 if steps else len(positions),
         parameters=workload.parameters,
-        test_examples=read_idx_shape(data.test_images)[0],
+        test_examples=data.test_examples,
     )
 
 

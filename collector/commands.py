@@ -16,10 +16,10 @@ from rich.table import Table
 from collector import collect as collection
 from collector.collect import Setting, Summary, collect, gate_cells, probe_machine
 from collector.data_commands import data_app
+from collector.data_files import DataFiles
 from collector.dataset import probe_dataset, read_dataset
 from collector.executors.local import LocalExecutor
 from collector.gating import GateResult
-from collector.inputs import DataFiles
 from collector.launch import InterruptedCollectionError
 from collector.lock import host_lock, lock_path
 from collector.matrix import Cell, Group, MatrixError, Suite, expand_suite, known_suites, read_suite
@@ -204,16 +204,7 @@ def machine_setting() -> Setting:
 @cache
 def verified_data(name: str) -> DataFiles:
     """Return the files of a data set in the cache; raise where they are missing or damaged."""
-    dataset = read_dataset(name)
-    files = probe_dataset(dataset)
-    return DataFiles(
-        train_images=files.train_images,
-        train_labels=files.train_labels,
-        test_images=files.test_images,
-        test_labels=files.test_labels,
-        mean=dataset.mean,
-        std=dataset.std,
-    )
+    return probe_dataset(read_dataset(name))
 
 
 def heats_table(heats: Sequence[Heat]) -> Table:

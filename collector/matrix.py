@@ -91,6 +91,7 @@ class Cell:
     dtype: str
     batch_size: int
     threads: int
+    loader: Literal["resident", "stream"] = "resident"
     loader_workers: int
     epochs: int
     baseline: Entry

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from collector.collect import Setting
+from collector.data_files import DataFiles, write_idx
 from collector.environment import probe_environment
 from collector.executors.local import LocalExecutor
-from collector.gate_inputs import write_idx
-from collector.inputs import DataFiles
 from store.database import Store
 from store.records import EnvironmentRow
 
@@ -28,12 +27,15 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> DataFiles:
         write_idx(folder / f"{name}-images-idx3-ubyte", images)
         write_idx(folder / f"{name}-labels-idx1-ubyte", generator.integers(0, 10, count, dtype=np.uint8))
     return DataFiles(
-        train_images=folder / "train-images-idx3-ubyte",
-        train_labels=folder / "train-labels-idx1-ubyte",
-        test_images=folder / "t10k-images-idx3-ubyte",
-        test_labels=folder / "t10k-labels-idx1-ubyte",
-        mean=0.5,
-        std=0.3,
+        format="idx",
+        train=(folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte"),
+        test=(folder / "t10k-images-idx3-ubyte", folder / "t10k-labels-idx1-ubyte"),
+        train_examples=TRAIN_EXAMPLES,
+        test_examples=TEST_EXAMPLES,
+        image_shape=(1, 28, 28),
+        classes=10,
+        mean=(0.5,),
+        std=(0.3,),
     )
 
 
