@@ -33,7 +33,16 @@ from collector.definition import DefinitionError
 from collector.environment import probe_environment
 from collector.executors import Executor
 from collector.executors.local import runner_cores
-from collector.gating import GateKey, GateResult, competing_cells, gate_keys, launch_gate
+from collector.gating import (
+    GateKey,
+    GateResult,
+    GateSetting,
+    append_gates,
+    competing_cells,
+    gate_entries,
+    gate_key,
+    gate_keys,
+)
 from collector.ingest import PlannedWork, read_run
 from collector.inputs import trial_file, write_heat_inputs
 from collector.launch import InterruptedCollectionError, Launch
@@ -135,12 +144,11 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
     left_out = reasons_left_out(cells, machine, gates)
     competing = competing_cells(cells, left_out)
     if not competing:
-        store_gates(store, gates, campaign_id="")
         raise nothing_to_compare(suite, left_out)
     heats = plan_heats(suite, competing)
     campaign = unfinished_campaign(suite, heats, store, earlier) or begin_campaign(suite, heats, machine, store)
     store_beginning(suite, campaign, cells, machine, store, setting)
-    store_gates(store, gates, campaign.campaign_id)
+    append_gates(store, list(gates.values()), campaign.campaign_id)
     work = _Work(suite=suite, campaign=campaign, store=store, setting=setting, machine=machine, gates=gates)
     statuses = run_heats(work, heats, report)
     return Summary(
@@ -169,23 +177,14 @@ def gate_cells(
     cells: Sequence[Cell], machine: Machine, store: Store, setting: Setting, report: Reporter
 ) -> dict[GateKey, GateResult]:
     """Gate every available entry on every workload it competes in. The runs also warm the page cache."""
-    results: dict[GateKey, GateResult] = {}
-    keys = {key: cell for key, cell in gate_keys(cells).items() if key.entry.runner in machine.descriptions}
-    for key, cell in keys.items():
-        report.tell(f"gate {len(results) + 1} of {len(keys)}: {key}")
-        results[key] = launch_gate(
-            key,
-            cell,
-            setting.data(cell.workload.dataset),
-            store.path / "gates",
-            description=machine.descriptions[key.entry.runner],
-            executor=setting.executor,
-            cores=runner_cores(cell.threads, sorted(os.sched_getaffinity(0))),
-            runners=setting.runners,
-        )
-        if not results[key].passed:
-            report.tell(f"refused, not timed: {key}: {results[key].failure}")
-    return results
+    gate_setting = GateSetting(
+        store=store,
+        executor=setting.executor,
+        data=setting.data,
+        descriptions=machine.descriptions,
+        runners=setting.runners,
+    )
+    return gate_entries(gate_keys(cells), gate_setting, report.tell)
 
 
 def reasons_left_out(
@@ -250,13 +249,6 @@ def store_beginning(
         if (reason := machine.unavailable.get(entry.runner))
     ]
     store.append(f"begin-{uuid.uuid4().hex[:16]}", [machine.environment, *missing], day=datetime.now(UTC).date())
-
-
-def store_gates(store: Store, gates: Mapping[GateKey, GateResult], campaign_id: str) -> None:
-    """Append the rows of the gates of this call."""
-    rows = [dataclasses.replace(row, campaign_id=campaign_id) for r in gates.values() for row in r.rows]
-    if rows:
-        store.append(f"gates-{uuid.uuid4().hex[:16]}", rows, day=datetime.now(UTC).date())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,7 +323,7 @@ def _planned_work(cell: Cell, data: DataFiles) -> PlannedWork:
 
 def _planned(work: _Work, heat: Heat, trial: Trial, heat_attempt: int, attempts: Counter[str]) -> RunRow:
     attempts[trial.trial_id] += 1
-    key = GateKey(trial.entry, trial.cell.workload.name, trial.cell.device, trial.cell.dtype)
+    key = gate_key(trial.entry, trial.cell)
     return planned_run(
         work.campaign,
         work.suite,

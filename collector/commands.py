@@ -125,7 +125,6 @@ def gate(
     with _one_interruption(), host_lock(lock_path(), "deadheat gate"), TerminalReporter(console) as report:
         machine = probe_machine(cells, setting)
         results = gate_cells(cells, machine, records, setting, report)
-        collection.store_gates(records, results, campaign_id="")
     for reason in machine.unavailable.values():
         console.print(f"unavailable: {reason}", highlight=False, markup=False)
     console.print(gate_table(list(results.values())))

@@ -74,7 +74,9 @@ def read_idx(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
         zero, kind, dimensions = struct.unpack(">HBB", file.read(4))
         if zero != 0 or kind not in IDX_TYPES:
-            raise ValueError(f"{path}: starts with {zero:#06x} {kind:#04x}; expected IDX of bytes (0x08) or int32 (0x0c).")
+            raise ValueError(
+                f"{path}: starts with {zero:#06x} {kind:#04x}; expected IDX of bytes (0x08) or int32 (0x0c)."
+            )
         shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
         return np.frombuffer(file.read(), dtype=IDX_TYPES[kind]).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""The equivalence gate: what a runner must compute, and whether it did.
+"""The equivalence gate: whether what a runner computed is what it must compute.
 
 `collector.gate_inputs` lays out one short, real piece of work per workload, together with what the float64 reference
 makes of it. A runner works on it in mode `gate`; `judge` compares its files with the reference, part by part.
@@ -7,20 +7,19 @@ Parts, tolerances and the noise they stand on: METHODS §1, docs/explanation/gat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector.causes import likely_cause
-from collector.reference import Weights, parameter_shapes
-from collector.workload import Workload
+from collector.data_files import read_split, standardised
+from collector.evidence import Array, Evidence
+from collector.exceptions import read_exceptions
+from collector.layers import Weights
 
-Array = NDArray[np.float64]
-
-VERSION = 1  # raise it when inputs or tolerances change
 NEAR_TIE = 1e-4  # examples whose top two logits are closer than this may be counted either way
 
 TOLERANCES = {
@@ -31,9 +30,18 @@ TOLERANCES = {
     "given updates": 5e-5,
     "one step": 2e-3,
     "two steps": 3e-2,
+    "running statistics": 1e-5,
     "evaluation logits": 5e-5,
     "evaluation loss": 1e-5,
+    "dropout mean": 6.0,  # standard errors of the mean
+    "dropout variance": 0.15,  # relative; its standard error is 0.022
+    "dropout masks": 0.01,  # share of repeats whose masks were seen before
+    "loader examples": 0.0,
+    "loader pixels": 1e-5,
 }
+# METHODS §1: with lower precision only the gradient is compared; and it must be seen that precision is lower.
+LOWER_PRECISION = {"tf32": 0.1, "bf16": 0.5}
+VISIBLE_ROUNDING = {"tf32": 1e-5, "bf16": 1e-4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +54,8 @@ class Check:
     found: str
     error: float  # inf where the quantity is missing, misshapen or not finite
     tolerance: float
-    cause: str
+    cause: str = ""
+    exception: str = ""  # the listed form that was compared with, where it is not the contract's own
 
     @property
     def passed(self) -> bool:
@@ -59,43 +68,61 @@ class Check:
         return self.error / self.tolerance if self.tolerance else (0.0 if self.passed else np.inf)
 
 
-def judge(workload: Workload, inputs: Path, output: Path, parameters: int | None) -> list[Check]:
-    """Return every check of parts A to D and F for what a runner wrote into `output`."""
-    with np.load(inputs / "expected.npz") as file:
-        expected = dict(file)
-    given = {name: _read_array(inputs / "weights" / f"{name}.npy") for name in parameter_shapes(workload)}
-    comparison = _Comparison(workload, expected, {n: g for n, g in given.items() if g is not None}, output)
-    return [
-        *_count_check(workload, parameters),
-        *comparison.part_a(),
-        *comparison.part_b(),
-        *comparison.part_c(),
-        *comparison.part_d(),
-        *comparison.part_f(),
-    ]
+def judge(
+    evidence: Evidence,
+    *,
+    parameters: int | None,
+    dtype: str = "fp32",
+    loader: str = "resident",
+    exceptions: Collection[str] = (),
+) -> list[Check]:
+    """Return every check of what a runner wrote.
+
+    Parameters
+    ----------
+    evidence
+        What it was given, what the reference expects, where it wrote.
+    parameters
+        Trainable parameters it counted; None where it did not say.
+    dtype
+        fp32: every part that the model has; else only the gradient, at a wide tolerance.
+    loader
+        stream: what the loader delivers is compared too.
+    exceptions
+        Names of the forms in exceptions.toml that the entry declares.
+    """
+    comparison = _Comparison(evidence, exceptions)
+    if dtype != "fp32":
+        return list(comparison.lower_precision(dtype))
+    parts = [_count_check(evidence, parameters), comparison.part_a(), comparison.part_b(), comparison.part_c()]
+    parts += [comparison.part_d(), comparison.part_e(), comparison.part_f(), comparison.part_g()]
+    if loader == "stream":
+        parts.append(comparison.part_l())
+    return [check for part in parts for check in part]
 
 
-def _count_check(workload: Workload, parameters: int | None) -> Iterator[Check]:
+def _count_check(evidence: Evidence, parameters: int | None) -> Iterator[Check]:
+    wanted = evidence.workload.parameters
     if parameters is not None:
         yield Check(
             part="A",
             quantity="trainable parameters",
-            expected=str(workload.parameters),
+            expected=str(wanted),
             found=str(parameters),
-            error=abs(parameters - workload.parameters),
+            error=abs(parameters - wanted),
             tolerance=0.0,
-            cause="" if parameters == workload.parameters else "another architecture, or a layer without bias",
+            cause="" if parameters == wanted else "another architecture, or a layer without bias",
         )
 
 
 class _Comparison:
     """The files of one runner beside the reference."""
 
-    def __init__(self, workload: Workload, expected: dict[str, Array], given: Weights, output: Path) -> None:
-        self._workload = workload
-        self._expected = expected
-        self._given = given
-        self._output = output
+    def __init__(self, evidence: Evidence, exceptions: Collection[str]) -> None:
+        self._evidence = evidence
+        self._exceptions = exceptions
+        self._expected = evidence.expected
+        self._given = {name: evidence.given("weights", name) for name in evidence.architecture.shapes}
 
     def part_a(self) -> Iterator[Check]:
         """Check losses of all batches and logits of the first, weights frozen."""
@@ -104,27 +131,27 @@ class _Comparison:
 
     def part_b(self) -> Iterator[Check]:
         """Check the gradient of the first batch, per tensor and as a whole."""
-        expected = self._group("gradient")
-        for name, tensor in expected.items():
+        for name, tensor in self._evidence.expected_group("gradient").items():
             yield self._check("B", "gradient", f"b.gradient.{name}", tensor, _relative_norm)
-        yield self._whole(
-            "B", "whole gradient", "b.gradient", expected, {n: np.zeros_like(g) for n, g in expected.items()}
-        )
+        yield self._whole_gradient(TOLERANCES["whole gradient"])
 
     def part_c(self) -> Iterator[Check]:
         """Check the optimizer alone, on given gradients."""
-        yield self._whole("C", "given updates", "c.weights", self._group("given"), self._given)
+        yield from self._in_a_declared_form(
+            "C", lambda form: [self._whole("C", "given updates", "c.weights", f"given{form}")]
+        )
 
     def part_d(self) -> Iterator[Check]:
         """Check one and two real training steps."""
-        for steps, prefix in ((1, "step1"), (2, "step2")):
-            quantity = "one step" if steps == 1 else "two steps"
-            expected = self._group(prefix)
-            if self._workload.optimizer.name == "sgd":
-                yield self._whole("D", quantity, f"d.weights{steps}", expected, self._given)
+        for quantity, group, files in (("one step", "step1", "d.weights1"), ("two steps", "step2", "d.weights2")):
+            if self._evidence.workload.optimizer.name == "sgd":
+                yield self._whole("D", quantity, files, group)
             else:
-                for name, tensor in expected.items():
-                    yield self._update(quantity, f"d.weights{steps}.{name}", tensor, self._given[name])
+                yield from self._in_a_declared_form("D", self._updates_of(quantity, group, files))
+
+    def part_e(self) -> Iterator[Check]:
+        """Check the running statistics of batch norms after steps at a learning rate of 0."""
+        yield from self._in_a_declared_form("E", lambda form: list(self._statistics(form)))
 
     def part_f(self) -> Iterator[Check]:
         """Check the evaluation of a trained checkpoint on the whole test set."""
@@ -136,6 +163,121 @@ class _Comparison:
         ties = float((top[:, -1] - top[:, -2] < NEAR_TIE).sum())
         yield self._check("F", "correct count", "f.correct", np.array([correct]), _largest_difference, tolerance=ties)
 
+    def part_g(self) -> Iterator[Check]:
+        """Check mean and variance of logits under dropout against the closed form, and that masks differ."""
+        if "dropout.mean" not in self._expected:
+            return
+        mean, variance = self._expected["dropout.mean"], self._expected["dropout.variance"]
+        found = self._evidence.found("g.logits")
+        if found is None or found.ndim != 2 or found.shape[1:] != mean.shape or not np.isfinite(found).all():
+            yield self._check("G", "dropout mean", "g.logits", np.empty((0, *mean.shape)), _largest_difference)
+            return
+        errors = np.abs(found.mean(axis=0) - mean) / np.sqrt(variance / len(found))
+        yield self._verdict("G", "dropout mean", "g.logits", float(errors.max()), mean, found.mean(axis=0))
+        spread = found.var(axis=0)
+        yield self._verdict("G", "dropout variance", "g.logits", _largest_relative(spread, variance), variance, spread)
+        distinct = len(np.unique(found, axis=0))
+        repeated = np.array([1 - distinct / len(found)])
+        yield self._verdict("G", "dropout masks", "g.logits", float(repeated[0]), np.zeros(1), repeated)
+
+    def part_l(self) -> Iterator[Check]:
+        """Check that one epoch of the loader has every example once, standardised."""
+        data = self._evidence.data
+        images, labels = read_split(data, "train")
+        found_images, found_labels = self._evidence.found("l.images"), self._evidence.found("l.labels")
+        problem = _misfit(found_images, images.astype(np.float64)) or _misfit(found_labels, labels.astype(np.float64))
+        if problem or found_images is None or found_labels is None:
+            yield self._check("L", "loader examples", "l.images", images.astype(np.float64), _largest_difference)
+            return
+        mean, std = (np.array(values)[:, None, None] for values in (data.mean, data.std))
+        pixels = np.clip(np.rint((found_images * std + mean) * 255), 0, 255).astype(np.uint8)
+        missing = _examples(images, labels) - _examples(pixels, found_labels.astype(np.int64))
+        lost = np.array([float(sum(missing.values()))])
+        yield self._verdict("L", "loader examples", "l.images", float(lost[0]), np.zeros(1), lost)
+        wanted = standardised(pixels, data)
+        yield self._verdict(
+            "L", "loader pixels", "l.images", _relative_to_largest(found_images, wanted), wanted, found_images
+        )
+
+    def lower_precision(self, dtype: str) -> Iterator[Check]:
+        """Check the gradient alone, and that the lower precision is really in use."""
+        whole = self._whole_gradient(LOWER_PRECISION[dtype])
+        yield whole
+        if np.isfinite(whole.error):
+            floor = VISIBLE_ROUNDING[dtype]
+            yield Check(
+                part="B",
+                quantity=f"visible rounding ({dtype})",
+                expected=f"a difference of at least {floor:g}",
+                found=f"{whole.error:.3g}",
+                error=floor / max(whole.error, 1e-300),
+                tolerance=1.0,
+                cause="" if whole.error >= floor else f"{dtype} was asked for, and float32 was computed",
+            )
+
+    def _in_a_declared_form(self, part: str, checks_of: Callable[[str], Sequence[Check]]) -> Sequence[Check]:
+        """Return the checks against the contract's own form, or against a declared one where only that passes."""
+        own = checks_of("")
+        if all(check.passed for check in own):
+            return own
+        for name in self._exceptions:
+            if part not in read_exceptions()[name].parts or not any(f"@{name}." in key for key in self._expected):
+                continue
+            other = [replace(check, exception=name) for check in checks_of(f"@{name}")]
+            if all(check.passed for check in other):
+                return other
+        return own
+
+    def _statistics(self, form: str) -> Iterator[Check]:
+        for name, tensor in self._evidence.expected_group(f"statistics{form}").items():
+            yield self._check("E", "running statistics", f"e.{name}", tensor, _relative_norm)
+
+    def _updates_of(self, quantity: str, group: str, files: str) -> Callable[[str], list[Check]]:
+        def checks_of(form: str) -> list[Check]:
+            expected = self._evidence.expected_group(f"{group}{form}")
+            return [self._update(quantity, f"{files}.{name}", tensor, name) for name, tensor in expected.items()]
+
+        return checks_of
+
+    def _update(self, quantity: str, file: str, expected: Array, name: str) -> Check:
+        """Adam: the median error of an element over its median update, because ± the learning rate is chaos."""
+        found, start = self._evidence.found(file), self._given[name]
+        problem = _misfit(found, expected)
+        if problem or found is None:
+            return self._unusable("D", quantity, file, expected, problem)
+        error = float(np.median(np.abs(found - expected)) / np.median(np.abs(expected - start)))
+        return self._verdict("D", quantity, file, error, expected - start, found - start)
+
+    def _whole_gradient(self, tolerance: float) -> Check:
+        return self._whole("B", "whole gradient", "b.gradient", "gradient", start={}, tolerance=tolerance)
+
+    def _whole(
+        self,
+        part: str,
+        quantity: str,
+        files: str,
+        group: str,
+        *,
+        start: Weights | None = None,
+        tolerance: float | None = None,
+    ) -> Check:
+        """Return the check of all tensors at once: the relative L2 error of what changed since `start`."""
+        begin = self._given if start is None else start
+        expected = self._evidence.expected_group(group)
+        found: Weights = {}
+        for name, tensor in expected.items():
+            array = self._evidence.found(f"{files}.{name}")
+            problem = _misfit(array, tensor)
+            if problem or array is None:
+                return self._unusable(part, quantity, f"{files}.{name}", tensor, problem)
+            found[name] = array
+        expected_change, found_change = (
+            np.concatenate([(tensor - begin.get(name, 0.0)).ravel() for name, tensor in tensors.items()])
+            for tensors in (expected, found)
+        )
+        error = _relative_norm(found_change, expected_change)
+        return self._verdict(part, quantity, files, error, expected_change, found_change, tolerance)
+
     def _check(
         self,
         part: str,
@@ -146,32 +288,21 @@ class _Comparison:
         *,
         tolerance: float | None = None,
     ) -> Check:
-        found = _read_array(self._output / f"{file}.npy")
-        problem = _misfit(found, expected)
-        error = np.inf if problem or found is None else measure(found, expected)
-        return self._verdict(part, quantity, file, error, expected, found, problem, tolerance)
-
-    def _update(self, quantity: str, file: str, expected: Array, start: Array) -> Check:
-        """Adam: the median error of an element over its median update, because ± the learning rate is chaos."""
-        found = _read_array(self._output / f"{file}.npy")
+        found = self._evidence.found(file)
         problem = _misfit(found, expected)
         if problem or found is None:
-            return self._verdict("D", quantity, file, np.inf, expected, found, problem, None)
-        error = float(np.median(np.abs(found - expected)) / np.median(np.abs(expected - start)))
-        return self._verdict("D", quantity, file, error, expected - start, found - start, "", None)
+            return self._unusable(part, quantity, file, expected, problem)
+        return self._verdict(part, quantity, file, measure(found, expected), expected, found, tolerance)
 
-    def _whole(self, part: str, quantity: str, prefix: str, expected: Weights, start: Weights) -> Check:
-        """Return the check of all tensors at once: the relative L2 error of what changed since `start`."""
-        found = {name: _read_array(self._output / f"{prefix}.{name}.npy") for name in expected}
-        for name, tensor in expected.items():
-            if problem := _misfit(found[name], tensor):
-                return self._verdict(part, quantity, f"{prefix}.{name}", np.inf, tensor, found[name], problem, None)
-        expected_change = np.concatenate([(tensor - start[n]).ravel() for n, tensor in expected.items()])
-        found_change = np.concatenate(
-            [(tensor - start[n]).ravel() for n, tensor in found.items() if tensor is not None]
+    def _unusable(self, part: str, quantity: str, file: str, expected: Array, problem: str) -> Check:
+        return Check(
+            part=part,
+            quantity=f"{quantity} ({file})",
+            expected=f"shape {expected.shape}",
+            found=problem,
+            error=np.inf,
+            tolerance=TOLERANCES.get(quantity, 0.0),
         )
-        error = _relative_norm(found_change, expected_change)
-        return self._verdict(part, quantity, prefix, error, expected_change, found_change, "", None)
 
     def _verdict(
         self,
@@ -180,33 +311,20 @@ class _Comparison:
         file: str,
         error: float,
         expected: Array,
-        found: Array | None,
-        problem: str,
-        tolerance: float | None,
+        found: Array,
+        tolerance: float | None = None,
     ) -> Check:
         limit = TOLERANCES[quantity] if tolerance is None else tolerance
-        passed = error <= limit
-        cause = "" if passed or problem or found is None else likely_cause(quantity, expected, found)
-        shown = _worst(expected, found) if found is not None and not problem else (f"shape {expected.shape}", problem)
+        shown = _worst(expected, found)
         return Check(
             part=part,
             quantity=f"{quantity} ({file})",
             expected=shown[0],
             found=shown[1],
-            error=float(error),
+            error=error,
             tolerance=limit,
-            cause=cause,
+            cause="" if error <= limit else likely_cause(quantity, expected, found),
         )
-
-    def _group(self, prefix: str) -> Weights:
-        return {name: self._expected[f"{prefix}.{name}"] for name in parameter_shapes(self._workload)}
-
-
-def _read_array(path: Path) -> Array | None:
-    try:
-        return np.load(path, allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
-    except (OSError, ValueError):
-        return None
 
 
 def _misfit(found: Array | None, expected: Array) -> str:
@@ -215,6 +333,11 @@ def _misfit(found: Array | None, expected: Array) -> str:
     if found.shape != expected.shape:
         return f"shape {found.shape}"
     return "" if np.isfinite(found).all() else "a value that is not finite"
+
+
+def _examples(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Counter[bytes]:
+    """Return how often each labelled image occurs."""
+    return Counter(image.tobytes() + label.tobytes() for image, label in zip(images, labels, strict=True))
 
 
 def _largest_difference(found: Array, expected: Array) -> float:

@@ -2,114 +2,282 @@
 
 from __future__ import annotations
 
-import struct
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.inputs import DataFiles, base_trial, batch_order, write_arrays
+from collector.architecture import Architecture
+from collector.data_files import DataFiles, Images, Labels, read_split, standardised, write_split
+from collector.evidence import Array, Evidence
+from collector.inputs import architecture_of, base_trial, batch_order, write_arrays
+from collector.layers import Weights
 from collector.matrix import Cell
 from collector.reference import (
+    CANONICAL,
+    Forms,
     OptimizerState,
-    Weights,
+    dropout_moments,
     gradient_of,
     initial_weights,
     logits_of,
     loss_of,
-    parameter_shapes,
+    train,
     update_weights,
 )
 from collector.runner import Entry
 from collector.trial import TrialFile
-from collector.workload import Workload
-
-Array = NDArray[np.float64]
+from collector.workload import Adam, Resnet, Workload
 
 SEED = 20260101
-BATCH_SIZE = 32
-TRAIN_IMAGES, TEST_IMAGES = 640, 500
-EXAMPLES_PER_EPOCH = 9 * BATCH_SIZE + 17  # ten batches, the last one smaller
-GIVEN_GRADIENTS = 10
-CHECKPOINT_STEPS = 100
-IDX_UNSIGNED_BYTES = 8
+DROPOUT_REPEATS = 4096
+HAT, BIASED = Forms(epsilon="hat"), Forms(variance="biased")
 
 
-def gate_trial(entry: Entry, cell: Cell, data: DataFiles, inputs: Path, output: Path) -> TrialFile:
-    """Return the trial file of mode `gate` for one entry; `data` only says how pixels are standardised."""
-    gate_data = _gate_data(data, inputs)
-    return base_trial(cell.workload, cell, gate_data, inputs, output).model_copy(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much work the gate gives."""
+
+    train_images: int
+    test_images: int
+    eval_batch_size: int
+    batch_size: int
+    epoch_examples: tuple[int, ...]  # of each short epoch
+    given_gradients: int
+    checkpoint_steps: int
+    image_side: int | None  # larger images are cut out of the middle
+    expected_dtype: type[np.floating]  # float32 where arrays are large: as exact as what runners write
+
+    @property
+    def steps(self) -> int:
+        """Training steps in the order file."""
+        return sum(-(-examples // self.batch_size) for examples in self.epoch_examples)
+
+
+SMALL = Size(
+    train_images=640,
+    test_images=500,
+    eval_batch_size=125,
+    batch_size=32,
+    epoch_examples=(9 * 32 + 17, 9 * 32 + 17),  # ten batches each, the last one smaller
+    given_gradients=10,
+    checkpoint_steps=100,
+    image_side=None,
+    expected_dtype=np.float64,
+)
+RESIDUAL = Size(  # compiling and computing residual networks takes long: one batch shape, three steps
+    train_images=32,
+    test_images=24,
+    eval_batch_size=24,
+    batch_size=8,
+    epoch_examples=(24,),
+    given_gradients=3,
+    checkpoint_steps=3,
+    image_side=64,
+    expected_dtype=np.float32,
+)
+
+
+def gate_size(workload: Workload) -> Size:
+    """Return how much work the gate gives for a workload."""
+    return RESIDUAL if isinstance(workload.model, Resnet) else SMALL
+
+
+def gate_trial(entry: Entry, cell: Cell, data: DataFiles, inputs: Path, output: Path, seed: int = SEED) -> TrialFile:
+    """Return the trial file of mode `gate` for one entry; `data` is the workload's."""
+    size = gate_size(cell.workload)
+    return base_trial(cell.workload, cell, gate_data(cell.workload, data, inputs), inputs, output).model_copy(
         update={
             "mode": "gate",
             "runner": entry.runner,
             "variant": entry.variant,
-            "seed": SEED,
-            "batch_size": BATCH_SIZE,
-            "epochs": 2,
+            "seed": seed,
+            "batch_size": size.batch_size,
+            "epochs": len(size.epoch_examples),
             "steps": 0,
             "evaluations_per_epoch": 1,
-            "eval_batch_size": 128,
+            "eval_batch_size": size.eval_batch_size,
             "gate_checkpoint": str(inputs / "checkpoint"),
-            "gate_gradients": str(inputs / "gradients"),
             "gate_dropout_rate": 0.0,
+            "gate_dropout_repeats": DROPOUT_REPEATS,
+            "gate_frozen_steps": min(10, size.steps),
+            "gate_gradients": str(inputs / "gradients"),
+            "gate_traced_steps": 0,
         }
     )
 
 
-def write_gate_inputs(workload: Workload, data: DataFiles, inputs: Path) -> None:
+def gate_data(workload: Workload, data: DataFiles, inputs: Path) -> DataFiles:
+    """Return the gate's own small data set: the first images of the real one."""
+    size, (channels, height, width) = gate_size(workload), data.image_shape
+    side = size.image_side or height
+    return replace(
+        data,
+        train=tuple(inputs / path.name for path in data.train),
+        test=tuple(inputs / path.name for path in data.test),
+        train_examples=size.train_images,
+        test_examples=size.test_images,
+        image_shape=(channels, min(height, side), min(width, side)),
+    )
+
+
+def write_gate_inputs(workload: Workload, data: DataFiles, inputs: Path, seed: int = SEED) -> None:
     """Write data, weights, order, given gradients and checkpoint of the gate into `inputs`, once."""
     if (inputs / "expected.npz").exists():
         return
     inputs.mkdir(parents=True, exist_ok=True)
-    gate_data = _gate_data(data, inputs)
-    for count, source, target in (
-        (TRAIN_IMAGES, (data.train_images, data.train_labels), (gate_data.train_images, gate_data.train_labels)),
-        (TEST_IMAGES, (data.test_images, data.test_labels), (gate_data.test_images, gate_data.test_labels)),
-    ):
-        for source_path, target_path in zip(source, target, strict=True):
-            write_idx(target_path, read_idx(source_path)[:count])
-    generators = np.random.default_rng(SEED).spawn(3)
-    weights = _as_given(initial_weights(workload, generators[0]))
-    order = batch_order(TRAIN_IMAGES, 2, generators[1])[:, :EXAMPLES_PER_EPOCH]
-    gradients = _given_gradients(workload, generators[2])
-    np.save(inputs / "order.npy", np.ascontiguousarray(order))
+    small, size = gate_data(workload, data, inputs), gate_size(workload)
+    for split, count in (("train", size.train_images), ("test", size.test_images)):
+        images, labels = read_split(data, split)
+        write_split(small, split, _cut(images[:count], small.image_shape), labels[:count])
+    generators = np.random.default_rng(seed).spawn(3)
+    architecture = architecture_of(workload, small)
+    weights = _as_given(gate_weights(workload, architecture, generators[0]))
+    order = [
+        batch_order(workload.model_copy(update={"shuffle": "every_epoch"}), size.train_images, 1, 1, generators[1])[
+            0, :examples
+        ]
+        for examples in size.epoch_examples
+    ]
+    gradients = _given_gradients(architecture, size.given_gradients, generators[2])
+    np.save(inputs / "order.npy", np.stack(order))
     write_arrays(inputs / "weights", weights)
     write_arrays(inputs / "gradients", gradients)
-    _write_expected(workload, gate_data, inputs, weights, order, gradients)
+    expected = _Expected(workload, architecture, small, weights, order)
+    write_arrays(inputs / "checkpoint", expected.checkpoint)
+    _write_expected(expected.arrays(gradients), size, inputs)
 
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Return the array in an IDX file of unsigned bytes."""
-    shape = read_idx_shape(path)
-    with path.open("rb") as file:
-        file.seek(4 + 4 * len(shape))
-        return np.frombuffer(file.read(), dtype=np.uint8).reshape(shape)
+def gate_weights(workload: Workload, architecture: Architecture, generator: np.random.Generator) -> Weights:
+    """Return initial weights with random scales, shifts and statistics of batch norms, so that none is 0 or 1."""
+    weights = initial_weights(workload.model_copy(update={"initialisation": "fan_in_uniform"}), architecture, generator)
+    for name in architecture.statistics:
+        layer, _, statistic = name.rpartition(".")
+        if statistic == "running_mean":
+            shape = weights[name].shape
+            weights[f"{layer}.weight"] = generator.uniform(0.5, 1.5, shape)
+            weights[f"{layer}.bias"] = generator.uniform(-0.2, 0.2, shape)
+            weights[name] = generator.uniform(-0.2, 0.2, shape)
+        else:
+            weights[name] = generator.uniform(0.5, 1.5, weights[name].shape)
+    return weights
 
 
-def read_idx_shape(path: Path) -> tuple[int, ...]:
-    """Return the shape that the header of an IDX file of unsigned bytes states."""
-    with path.open("rb") as file:
-        zero, kind, dimensions = struct.unpack(">HBB", file.read(4))
-        if zero != 0 or kind != IDX_UNSIGNED_BYTES:
-            raise ValueError(f"{path}: starts with {zero:#06x} {kind:#04x}; expected IDX of unsigned bytes (0, 0x08).")
-        return struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
-
-
-def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
-    """Write `array` as an IDX file of unsigned bytes."""
-    header = struct.pack(">HBB", 0, IDX_UNSIGNED_BYTES, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(header + array.tobytes())
-
-
-def _gate_data(data: DataFiles, inputs: Path) -> DataFiles:
-    return DataFiles(
-        train_images=inputs / "train-images-idx3-ubyte",
-        train_labels=inputs / "train-labels-idx1-ubyte",
-        test_images=inputs / "t10k-images-idx3-ubyte",
-        test_labels=inputs / "t10k-labels-idx1-ubyte",
-        mean=data.mean,
-        std=data.std,
+def read_evidence(workload: Workload, data: DataFiles, inputs: Path, output: Path) -> Evidence:
+    """Return what the gate knows about one runner that wrote into `output`."""
+    small = gate_data(workload, data, inputs)
+    with np.load(inputs / "expected.npz") as file:
+        expected = {name: array.astype(np.float64) for name, array in file.items()}
+    return Evidence(
+        workload=workload,
+        architecture=architecture_of(workload, small),
+        data=small,
+        inputs=inputs,
+        output=output,
+        expected=expected,
     )
+
+
+class _Expected:
+    """What the reference makes of the gate's work."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        architecture: Architecture,
+        data: DataFiles,
+        weights: Weights,
+        order: list[NDArray[np.int32]],
+    ) -> None:
+        self._workload = workload
+        self._architecture = architecture
+        self._weights = weights
+        self._images, self._labels = _read_standardised(data, "train")
+        self._test_images, self._test_labels = _read_standardised(data, "test")
+        size = gate_size(workload)
+        self._first_example = int(order[0][0])
+        self._batches = [row[i : i + size.batch_size] for row in order for i in range(0, len(row), size.batch_size)]
+        self.checkpoint = _as_given(self._trained((self._batches * size.checkpoint_steps)[: size.checkpoint_steps]))
+
+    def arrays(self, gradients: Weights) -> dict[str, Array]:
+        """Return everything that the gate compares, by the names of expected.npz."""
+        first = self._batches[0]
+        expected: dict[str, Array] = {
+            "losses": np.array([self._frozen_loss(batch) for batch in self._batches]),
+            "logits": self._frozen_logits(first),
+            **_prefixed("gradient", self._gradient(first)),
+            **self._steps("", CANONICAL, gradients),
+            **self._evaluation(),
+        }
+        if isinstance(self._workload.optimizer, Adam):
+            expected |= self._steps("@adam_epsilon_hat", HAT, gradients)
+        if self._architecture.statistics:
+            expected |= self._statistics("", CANONICAL) | self._statistics("@biased_running_variance", BIASED)
+        if rate := self._workload.model.dropout_rate:
+            image = self._images[self._first_example]
+            expected["dropout.mean"], expected["dropout.variance"] = dropout_moments(
+                self._architecture, self._weights, image, rate
+            )
+        return expected
+
+    def _frozen_logits(self, batch: NDArray[np.int32]) -> Array:
+        return logits_of(self._architecture, self._weights, self._images[batch], training=True)
+
+    def _frozen_loss(self, batch: NDArray[np.int32]) -> float:
+        return loss_of(self._frozen_logits(batch), self._labels[batch])
+
+    def _gradient(self, batch: NDArray[np.int32]) -> Weights:
+        return gradient_of(self._architecture, self._weights, self._images[batch], self._labels[batch]).gradient
+
+    def _trained(self, batches: list[NDArray[np.int32]], forms: Forms = CANONICAL) -> Weights:
+        pairs = [(self._images[batch], self._labels[batch]) for batch in batches]
+        return train(self._workload, self._architecture, self._weights, pairs, forms)[0]
+
+    def _parameters(self, weights: Weights) -> Weights:
+        return {name: weights[name] for name in self._architecture.shapes}
+
+    def _steps(self, form: str, forms: Forms, gradients: Weights) -> dict[str, Array]:
+        """Return the weights after the given gradients and after one and two real steps."""
+        state, moved = OptimizerState(), self._weights
+        for number in range(len(next(iter(gradients.values())))):
+            gradient = {name: values[number] for name, values in gradients.items()}
+            moved = update_weights(self._workload.optimizer, moved, gradient, state, forms)
+        return {
+            **_prefixed(f"given{form}", self._parameters(moved)),
+            **_prefixed(f"step1{form}", self._parameters(self._trained(self._batches[:1], forms))),
+            **_prefixed(f"step2{form}", self._parameters(self._trained(self._batches[:2], forms))),
+        }
+
+    def _statistics(self, form: str, forms: Forms) -> dict[str, Array]:
+        """Return the running statistics after ten passes with frozen weights."""
+        weights = dict(self._weights)
+        for batch in self._batches[:10]:
+            step = gradient_of(self._architecture, weights, self._images[batch], self._labels[batch], forms)
+            weights |= step.statistics
+        return _prefixed(f"statistics{form}", {name: weights[name] for name in self._architecture.statistics})
+
+    def _evaluation(self) -> dict[str, Array]:
+        logits = logits_of(self._architecture, self.checkpoint, self._test_images)
+        return {
+            "test_logits": logits,
+            "test_loss": np.array([loss_of(logits, self._test_labels)]),
+            "test_labels": self._test_labels.astype(np.float64),
+        }
+
+
+def _write_expected(arrays: dict[str, Array], size: Size, inputs: Path) -> None:
+    """Write the reference's results; the file appears last and whole."""
+    part = inputs / "expected.part"
+    with part.open("wb") as file:
+        np.savez(file, **{name: array.astype(size.expected_dtype) for name, array in arrays.items()})  # type: ignore[arg-type]  # the stub mistakes the names for its own option
+    part.rename(inputs / "expected.npz")
+
+
+def _cut(images: Images, shape: tuple[int, int, int]) -> Images:
+    """Return the middle of each image."""
+    top, left = ((images.shape[axis] - side) // 2 for axis, side in ((2, shape[1]), (3, shape[2])))
+    return np.ascontiguousarray(images[:, :, top : top + shape[1], left : left + shape[2]])
 
 
 def _as_given(weights: Weights) -> Weights:
@@ -117,70 +285,19 @@ def _as_given(weights: Weights) -> Weights:
     return {name: weight.astype(np.float32).astype(np.float64) for name, weight in weights.items()}
 
 
-def _given_gradients(workload: Workload, generator: np.random.Generator) -> Weights:
-    """Return ten gradients whose elements span five orders of magnitude, so that an epsilon shows."""
-    gradients = {
-        name: generator.normal(size=(GIVEN_GRADIENTS, *shape))
-        * 10 ** generator.uniform(-6, -1, size=(GIVEN_GRADIENTS, *shape))
-        for name, shape in parameter_shapes(workload).items()
-    }
+def _given_gradients(architecture: Architecture, count: int, generator: np.random.Generator) -> Weights:
+    """Return gradients whose elements span five orders of magnitude, so that an epsilon shows."""
+    gradients: Weights = {}
+    for name, shape in architecture.shapes.items():
+        sizes = 10 ** generator.uniform(-6, -1, size=(count, *shape))
+        gradients[name] = generator.normal(size=(count, *shape)) * sizes
     return _as_given(gradients)
 
 
-def _write_expected(
-    workload: Workload,
-    data: DataFiles,
-    inputs: Path,
-    weights: Weights,
-    order: NDArray[np.int32],
-    gradients: Weights,
-) -> None:
-    """Compute what the reference makes of the gate and write it, the checkpoint included; the file comes last."""
-    images, labels = _read_standardised(data.train_images, data.train_labels, data)
-    test_images, test_labels = _read_standardised(data.test_images, data.test_labels, data)
-    batches = [row[i : i + BATCH_SIZE] for row in order for i in range(0, EXAMPLES_PER_EPOCH, BATCH_SIZE)]
-    checkpoint = _as_given(_train(workload, weights, images, labels, (batches * CHECKPOINT_STEPS)[:CHECKPOINT_STEPS]))
-    write_arrays(inputs / "checkpoint", checkpoint)
-    test_logits = logits_of(workload, checkpoint, test_images)
-    _, gradient = gradient_of(workload, weights, images[batches[0]], labels[batches[0]])
-    expected: dict[str, Array] = {
-        "losses": np.array([loss_of(logits_of(workload, weights, images[b]), labels[b]) for b in batches]),
-        "logits": logits_of(workload, weights, images[batches[0]]),
-        "test_logits": test_logits,
-        "test_loss": np.array([loss_of(test_logits, test_labels)]),
-        "test_labels": test_labels.astype(np.float64),
-        **_prefixed("gradient", gradient),
-        **_prefixed("given", _apply_given(workload, weights, gradients)),
-        **_prefixed("step1", _train(workload, weights, images, labels, batches[:1])),
-        **_prefixed("step2", _train(workload, weights, images, labels, batches[:2])),
-    }
-    with (inputs / "expected.part").open("wb") as file:
-        np.savez(file, **expected)  # type: ignore[arg-type]  # the stub mistakes the names for its own option
-    (inputs / "expected.part").rename(inputs / "expected.npz")
+def _read_standardised(data: DataFiles, split: str) -> tuple[Array, Labels]:
+    images, labels = read_split(data, "train" if split == "train" else "test")
+    return standardised(images, data), labels
 
 
-def _read_standardised(images: Path, labels: Path, data: DataFiles) -> tuple[Array, NDArray[np.int64]]:
-    pixels = read_idx(images).astype(np.float64)[:, None]
-    return (pixels / 255 - data.mean) / data.std, read_idx(labels).astype(np.int64)
-
-
-def _train(
-    workload: Workload, weights: Weights, images: Array, labels: NDArray[np.int64], batches: list[NDArray[np.int32]]
-) -> Weights:
-    state = OptimizerState()
-    for batch in batches:
-        _, gradient = gradient_of(workload, weights, images[batch], labels[batch])
-        weights = update_weights(workload.optimizer, weights, gradient, state)
-    return weights
-
-
-def _apply_given(workload: Workload, weights: Weights, gradients: Weights) -> Weights:
-    state = OptimizerState()
-    for step in range(GIVEN_GRADIENTS):
-        gradient = {name: values[step] for name, values in gradients.items()}
-        weights = update_weights(workload.optimizer, weights, gradient, state)
-    return weights
-
-
-def _prefixed(prefix: str, weights: Weights) -> Weights:
-    return {f"{prefix}.{name}": weight for name, weight in weights.items()}
+def _prefixed(prefix: str, weights: Weights) -> dict[str, Array]:
+    return {f"{prefix}.{name}": weight.astype(np.float64) for name, weight in weights.items()}

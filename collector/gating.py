@@ -1,28 +1,31 @@
-"""Gate the entries of cells: give each the gate's work, judge it, and keep the rows."""
+"""Gate the entries of cells: give each the gate's work, judge it, and keep the rows; what is known is not run again."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from collector.data_files import DataFiles
 from collector.definition import content_hash
-from collector.events import read_events
+from collector.events import EventError, read_events
 from collector.executors import Executor
-from collector.gate import VERSION, Check, judge
-from collector.gate_inputs import gate_trial, write_gate_inputs
-from collector.inputs import DataFiles
+from collector.gate import Check, judge
+from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs
 from collector.launch import Ending, InterruptedCollectionError, Launch
 from collector.matrix import Cell
 from collector.runner import (
     RUNNERS,
     Description,
     Entry,
+    Runner,
     read_fingerprint,
     read_runner,
     resolve_command,
@@ -30,22 +33,28 @@ from collector.runner import (
 )
 from collector.trial import write_trial
 from collector.workload import Workload
+from store.database import Store
 from store.records import GateRow
 
-GATE_TIMEOUT_S = 600.0
+TIMEOUT_S = 600.0  # of one entry on one workload
+KNOWN = "select * from gates where list_contains(?, gate_id) order by gated_at"
+GATE_CODE = ("gate.py", "gate_inputs.py", "reference.py", "architecture.py", "layers.py", "exceptions.toml")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class GateKey:
-    """What is gated: an entry on a workload, device and dtype."""
+    """What is gated: an entry on a workload, with one kind of optimizer, loader, device and dtype."""
 
     entry: Entry
     workload: str
+    optimizer: str
     device: str
     dtype: str
+    loader: str
 
     def __str__(self) -> str:
-        return f"{self.entry} on {self.workload} ({self.device}, {self.dtype})"
+        loader = "" if self.loader == "resident" else f", {self.loader}"
+        return f"{self.entry} on {self.workload} ({self.optimizer}, {self.device}, {self.dtype}{loader})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +63,7 @@ class GateResult:
 
     key: GateKey
     rows: tuple[GateRow, ...]
+    is_known: bool = False  # taken from the store: nothing has changed since
 
     @property
     def passed(self) -> bool:
@@ -76,56 +86,214 @@ class GateResult:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSetting:
+    """What the gate works with."""
+
+    store: Store
+    executor: Executor
+    data: Callable[[str], DataFiles]  # data set name -> its verified files
+    descriptions: Mapping[str, Description]  # of the runners that are available
+    runners: Path = RUNNERS
+
+    @property
+    def folder(self) -> Path:
+        """Where inputs and the output of failures lie."""
+        return self.store.path / "gates"
+
+
+def gate_key(entry: Entry, cell: Cell) -> GateKey:
+    """Return what must be gated before `entry` may be ranked in `cell`."""
+    return GateKey(entry, cell.workload.name, cell.workload.optimizer.label, cell.device, cell.dtype, cell.loader)
+
+
 def gate_keys(cells: Iterable[Cell]) -> dict[GateKey, Cell]:
-    """Return what must be gated before `cells` may be ranked, each with one cell that needs it."""
-    return {
-        GateKey(entry, cell.workload.name, cell.device, cell.dtype): cell
-        for cell in cells
-        for entry in (cell.baseline, *cell.candidates)
-    }
+    """Return what must be gated before `cells` may be ranked, each with one cell that needs it.
+
+    An entry in lower precision must pass in float32 too; recipes as published are not gated.
+    """
+    keys: dict[GateKey, Cell] = {}
+    for cell in cells:
+        for entry in (cell.baseline, *cell.candidates) if cell.workload.published is None else ():
+            keys.setdefault(gate_key(entry, cell), cell)
+            if cell.dtype != "fp32":
+                strict = replace(cell, dtype="fp32")
+                keys.setdefault(gate_key(entry, strict), strict)
+    return keys
 
 
-def launch_gate(
-    key: GateKey,
-    cell: Cell,
-    data: DataFiles,
-    folder: Path,
-    *,
-    description: Description,
-    executor: Executor,
-    cores: Sequence[int],
-    runners: Path = RUNNERS,
-) -> GateResult:
-    """Run one entry in mode gate under `folder` and judge what it wrote; its files are kept when it fails."""
-    inputs = folder / f"inputs-{gate_content(cell.workload)}"
-    write_gate_inputs(cell.workload, data, inputs)
-    output = folder / f"{key.entry.runner}-{key.entry.variant}-{key.workload}-{key.device}-{key.dtype}"
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    write_trial(gate_trial(key.entry, cell, data, inputs, output), output / "trial.json")
-    runner = read_runner(key.entry.runner, runners)
-    launch = Launch(
-        command=resolve_command(runner, threads=cell.threads, folder=runners),
-        environment=runner_environment(runner, threads=cell.threads),
-        folder=output,
-        cores=cores,
-        timeout_s=GATE_TIMEOUT_S,
+def gate_entries(
+    keys: Mapping[GateKey, Cell], setting: GateSetting, tell: Callable[[str], None]
+) -> dict[GateKey, GateResult]:
+    """Gate every key whose runner is available: from the store where nothing has changed, else by running it.
+
+    Raises
+    ------
+    InterruptedCollectionError
+        If the user pressed Ctrl-C; what was gated by then is stored.
+    """
+    wanted = {key: cell for key, cell in keys.items() if key.entry.runner in setting.descriptions}
+    results = read_known(wanted, setting)
+    due = {key: cell for key, cell in wanted.items() if key not in results}
+    try:
+        for result in _gated(due, setting, tell):
+            results[result.key] = result
+            tell(f"gate {len(results)} of {len(wanted)}: {result.key}: {'passed' if result.passed else result.failure}")
+    finally:
+        append_gates(setting.store, [result for result in results.values() if not result.is_known], campaign_id="")
+    _remove_inputs(due, results, setting)
+    return {key: _with_strict(results[key], results) for key in wanted}
+
+
+def append_gates(store: Store, results: Sequence[GateResult], campaign_id: str) -> None:
+    """Append the rows of results, for a campaign or, when empty, as what is known of the entries."""
+    rows = [replace(row, campaign_id=campaign_id) for result in results for row in result.rows]
+    if rows:
+        batch = content_hash(campaign_id, datetime.now(UTC).isoformat(), *(row.gate_id for row in rows))
+        store.append(f"gates-{batch}", rows, day=datetime.now(UTC).date())
+
+
+def read_known(keys: Mapping[GateKey, Cell], setting: GateSetting) -> dict[GateKey, GateResult]:
+    """Return the results that the store has for exactly this: same runner, versions, workload and gate; passed only."""
+    ids = {gate_id(key, cell, setting): key for key, cell in keys.items()}
+    rows: dict[GateKey, dict[str, GateRow]] = defaultdict(dict)
+    found = setting.store.rows(KNOWN, [list(ids)])
+    for row in (GateRow(**dict(zip(found.columns, values, strict=True))) for values in found.values):
+        rows[ids[row.gate_id]][row.part] = row
+    known = {key: GateResult(key=key, rows=tuple(parts.values()), is_known=True) for key, parts in rows.items()}
+    return {key: result for key, result in known.items() if result.passed}
+
+
+def gate_id(key: GateKey, cell: Cell, setting: GateSetting) -> str:
+    """Return a hash of everything that the result of gating `key` depends on."""
+    runner = read_runner(key.entry.runner, setting.runners)
+    versions = json.dumps(dict(setting.descriptions[key.entry.runner].versions), sort_keys=True)
+    return content_hash(
+        read_fingerprint(runner, setting.runners), versions, str(key), str(cell.threads), gate_content(cell.workload)
     )
-    (ending,) = executor.execute([launch])
-    if ending.status == "interrupted":
-        raise InterruptedCollectionError
-    checks = _judged(ending, cell.workload, inputs, output)
-    gate_id = content_hash(read_fingerprint(runner, runners), json.dumps(dict(description.versions)), inputs.name)
-    rows = tuple(_row(key, check, gate_id, description) for check in worst_of_parts(checks))
+
+
+def gate_content(workload: Workload) -> str:
+    """Return a hash of the work that the gate gives for `workload`, and of the code that lays it out and judges it."""
+    asked = workload.model_dump(
+        mode="json", include={"dataset", "model", "parameters", "loss", "optimizer"}, exclude_none=True
+    )
+    return content_hash(json.dumps(asked, sort_keys=True), _read_gate_code())
+
+
+@cache
+def _read_gate_code() -> str:
+    folder = Path(__file__).parent
+    return content_hash(*((folder / name).read_bytes() for name in GATE_CODE))
+
+
+def inputs_folder(workload: Workload, setting: GateSetting) -> Path:
+    """Return where the gate's work for `workload` lies."""
+    return setting.folder / f"inputs-{gate_content(workload)}"
+
+
+def _gated(due: Mapping[GateKey, Cell], setting: GateSetting, tell: Callable[[str], None]) -> Iterator[GateResult]:
+    """Run what is due, several trials in one process where the runner can, and yield each result as it is judged."""
+    for workload in {gate_content(cell.workload): cell.workload for cell in due.values()}.values():
+        tell(f"computing the reference of {workload.name} ({workload.optimizer.label})")
+        write_gate_inputs(workload, setting.data(workload.dataset), inputs_folder(workload, setting))
+    again: dict[GateKey, Cell] = {}
+    for batch, ending in _run_batches(_batches(due, setting), setting):
+        if ending.status == "interrupted":
+            raise InterruptedCollectionError
+        for key in batch:
+            if len(batch) > 1 and not _is_finished(_output(key, setting)):
+                again[key] = due[key]  # an earlier trial may have taken the process with it
+            else:
+                yield _judged(key, due[key], ending, setting)
+    for (key,), ending in _run_batches([{key: cell} for key, cell in again.items()], setting):
+        if ending.status == "interrupted":
+            raise InterruptedCollectionError
+        yield _judged(key, again[key], ending, setting)
+
+
+def _batches(due: Mapping[GateKey, Cell], setting: GateSetting) -> list[dict[GateKey, Cell]]:
+    """Return what one process each works on: the same entry, device, dtype and threads, where its runner can."""
+    batches: dict[tuple[object, ...], dict[GateKey, Cell]] = defaultdict(dict)
+    for key, cell in due.items():
+        together = read_runner(key.entry.runner, setting.runners).gates_in_one_process
+        shared = (key.entry, key.device, key.dtype, cell.threads)
+        batches[shared if together else (key, cell.threads)][key] = cell
+    return sorted(batches.values(), key=len, reverse=True)
+
+
+def _run_batches(
+    batches: Sequence[dict[GateKey, Cell]], setting: GateSetting
+) -> Iterator[tuple[dict[GateKey, Cell], Ending]]:
+    by_threads: dict[int, list[dict[GateKey, Cell]]] = defaultdict(list)
+    for batch in batches:
+        by_threads[next(iter(batch.values())).threads].append(batch)
+    for threads, alike in by_threads.items():
+        launches = [_prepare(batch, threads, setting) for batch in alike]
+        for number, ending in setting.executor.execute_together(launches, threads):
+            yield alike[number], ending
+
+
+def _prepare(batch: Mapping[GateKey, Cell], threads: int, setting: GateSetting) -> Launch:
+    """Write the trial files of a batch and return what is started."""
+    folders = []
+    for key, cell in batch.items():
+        output, data = _output(key, setting), setting.data(cell.workload.dataset)
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+        trial = gate_trial(key.entry, cell, data, inputs_folder(cell.workload, setting), output)
+        write_trial(trial, output / "trial.json")
+        folders.append(output)
+    runner = read_runner(next(iter(batch)).entry.runner, setting.runners)
+    return Launch(
+        command=resolve_command(runner, threads=threads, folder=setting.runners),
+        environment=runner_environment(runner, threads=threads),
+        folder=folders[0],
+        cores=(),  # given by the executor
+        timeout_s=TIMEOUT_S * len(batch),
+        trial_folders=folders,
+    )
+
+
+def _output(key: GateKey, setting: GateSetting) -> Path:
+    parts = (key.entry.runner, key.entry.variant, key.workload, key.optimizer, key.device, key.dtype, key.loader)
+    return setting.folder / "-".join(parts)
+
+
+def _is_finished(output: Path) -> bool:
+    try:
+        return read_events(output / "events.jsonl")[-1].kind in ("run_stop", "unsupported")
+    except EventError:
+        return False
+
+
+def _judged(key: GateKey, cell: Cell, ending: Ending, setting: GateSetting) -> GateResult:
+    """Return the result of one trial; its files are kept where it failed."""
+    output, runner = _output(key, setting), read_runner(key.entry.runner, setting.runners)
+    checks = _checks(key, cell, ending, runner, setting)
+    description, identity = setting.descriptions[runner.name], gate_id(key, cell, setting)
+    rows = tuple(_row(key, check, identity, description) for check in worst_of_parts(checks))
     result = GateResult(key=key, rows=rows)
     if result.passed:
         shutil.rmtree(output)
     return result
 
 
-def gate_content(workload: Workload) -> str:
-    """Return a hash of the work that the gate gives for `workload`."""
-    return content_hash(workload.model_dump_json(), str(VERSION))
+def _checks(key: GateKey, cell: Cell, ending: Ending, runner: Runner, setting: GateSetting) -> list[Check]:
+    output, workload = _output(key, setting), cell.workload
+    if not _is_finished(output):
+        return [_failed_run(f"{ending.status}: {ending.message}")]
+    events = read_events(output / "events.jsonl")
+    if events[-1].kind == "unsupported":
+        return [_failed_run(f"unsupported: {events[-1].message}")]
+    parameters = next((event.parameters for event in events if event.kind == "build_stop"), None)
+    evidence = read_evidence(workload, setting.data(workload.dataset), inputs_folder(workload, setting), output)
+    exceptions = runner.exceptions_of(key.entry.variant)
+    return judge(evidence, parameters=parameters, dtype=key.dtype, loader=key.loader, exceptions=exceptions)
+
+
+def _failed_run(found: str) -> Check:
+    return Check(part="run", quantity="ending", expected="completed", found=found, error=np.inf, tolerance=0.0)
 
 
 def worst_of_parts(checks: Sequence[Check]) -> list[Check]:
@@ -134,33 +302,17 @@ def worst_of_parts(checks: Sequence[Check]) -> list[Check]:
     return [max((c for c in checks if c.part == part), key=lambda check: check.strain) for part in parts]
 
 
-def _judged(ending: Ending, workload: Workload, inputs: Path, output: Path) -> list[Check]:
-    if ending.status != "completed":
-        return [
-            Check(
-                part="run",
-                quantity="ending",
-                expected="completed",
-                found=f"{ending.status}: {ending.message}",
-                error=np.inf,
-                tolerance=0.0,
-                cause="",
-            )
-        ]
-    events = read_events(output / "events.jsonl")
-    parameters = next((event.parameters for event in events if event.kind == "build_stop"), None)
-    return judge(workload, inputs, output, parameters)
-
-
-def _row(key: GateKey, check: Check, gate_id: str, description: Description) -> GateRow:
+def _row(key: GateKey, check: Check, identity: str, description: Description) -> GateRow:
     return GateRow(
-        gate_id=gate_id,
+        gate_id=identity,
         campaign_id="",
         runner=key.entry.runner,
         variant=key.entry.variant,
         workload=key.workload,
+        optimizer=key.optimizer,
         device=key.device,
         dtype=key.dtype,
+        loader=key.loader,
         part=check.part,
         passed=check.passed,
         quantity=check.quantity,
@@ -169,20 +321,33 @@ def _row(key: GateKey, check: Check, gate_id: str, description: Description) -> 
         error=check.error if np.isfinite(check.error) else None,
         tolerance=check.tolerance,
         cause=check.cause,
+        exceptions=check.exception,
         versions=json.dumps(dict(description.versions), sort_keys=True),
         gated_at=datetime.now(UTC),
     )
 
 
+def _with_strict(result: GateResult, results: Mapping[GateKey, GateResult]) -> GateResult:
+    """Return the result; in lower precision it has failed if the same entry fails in float32."""
+    if result.key.dtype == "fp32":
+        return result
+    strict = results[replace(result.key, dtype="fp32")]
+    failed = tuple(replace(row, dtype=result.key.dtype) for row in strict.rows if not row.passed)
+    return replace(result, rows=(*result.rows, *failed))
+
+
+def _remove_inputs(due: Mapping[GateKey, Cell], results: Mapping[GateKey, GateResult], setting: GateSetting) -> None:
+    """Remove the gate's work where nobody failed on it: it is large, and can be computed again."""
+    failed = {inputs_folder(due[key].workload, setting) for key in due if not results[key].passed}
+    for folder in {inputs_folder(cell.workload, setting) for cell in due.values()} - failed:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def competing_cells(cells: Sequence[Cell], left_out: Mapping[GateKey, str]) -> list[Cell]:
     """Return the cells with the entries that may compete; a cell without its baseline or a rival is dropped."""
-
-    def competes(cell: Cell, entry: Entry) -> bool:
-        return GateKey(entry, cell.workload.name, cell.device, cell.dtype) not in left_out
-
     kept = []
     for cell in cells:
-        rivals = tuple(entry for entry in cell.candidates if competes(cell, entry))
-        if competes(cell, cell.baseline) and (rivals or not cell.candidates):
+        rivals = tuple(entry for entry in cell.candidates if gate_key(entry, cell) not in left_out)
+        if gate_key(cell.baseline, cell) not in left_out and (rivals or not cell.candidates):
             kept.append(replace(cell, candidates=rivals))
     return kept

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,13 +35,25 @@ class InterruptedCollectionError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What is started: `<command> <trial.json> <events.jsonl>` in `folder`."""
+    """What is started: `<command> <trial.json> <events.jsonl>` in `folder`, or with those of several other folders."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     cores: Sequence[int]
     timeout_s: float
+    trial_folders: Sequence[Path] = ()  # of trials worked on one after another; none: `folder` itself
+
+    @property
+    def arguments(self) -> list[str]:
+        """The pairs of trial and events file."""
+        folders = self.trial_folders or [self.folder]
+        return [str(folder / name) for folder in folders for name in ("trial.json", "events.jsonl")]
+
+    @property
+    def events(self) -> Path:
+        """The events file that is complete last."""
+        return (self.trial_folders or [self.folder])[-1] / "events.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +71,10 @@ class Ending:
     arrivals_ns: tuple[int, ...]  # when each line of events.jsonl was seen
 
 
-def launch_run(launch: Launch) -> Ending:
+def launch_run(launch: Launch, cancelled: threading.Event | None = None) -> Ending:
     """Run one process to its end and classify it; every failure is an ending, never an exception.
 
-    Ctrl-C ends the runner too and gives the ending `interrupted`.
+    Ctrl-C, or `cancelled` where another thread is told of it, ends the runner too and gives the ending `interrupted`.
     """
     folder = launch.folder
     ooms_before = _read_oom_kills()
@@ -73,9 +86,10 @@ def launch_run(launch: Launch) -> Ending:
         except OSError as reason:
             return _written(_never_started(reason, started_at, spawned_unix_ns, spawned_ns), folder)
         with Sampler(ProcessTreeSource(process.pid), folder / "telemetry.jsonl"):
-            watch = _watch(process, folder / "events.jsonl", spawned_ns + round(launch.timeout_s * 1e9))
+            deadline_ns = spawned_ns + round(launch.timeout_s * 1e9)
+            watch = _watch(process, launch.events, deadline_ns, cancelled)
     oom_killed = _read_oom_kills() > ooms_before
-    status, message = _classify(watch, folder, launch.timeout_s, oom_killed=oom_killed)
+    status, message = _classify(watch, launch, oom_killed=oom_killed)
     ending = Ending(
         status=status,
         message=message,
@@ -116,8 +130,7 @@ def _spawn(launch: Launch, log: IO[bytes]) -> subprocess.Popen[bytes]:
             *CONFINE,
             ",".join(map(str, launch.cores)),
             *launch.command,
-            str(launch.folder / "trial.json"),
-            str(launch.folder / "events.jsonl"),
+            *launch.arguments,
         ],
         env=dict(launch.environment),
         cwd=launch.folder,
@@ -128,7 +141,9 @@ def _spawn(launch: Launch, log: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _watch(process: subprocess.Popen[bytes], events: Path, deadline_ns: int) -> _Watch:
+def _watch(
+    process: subprocess.Popen[bytes], events: Path, deadline_ns: int, cancelled: threading.Event | None
+) -> _Watch:
     watch = _Watch(arrivals_ns=[])
     tail = _Tail(events)
     try:
@@ -138,6 +153,8 @@ def _watch(process: subprocess.Popen[bytes], events: Path, deadline_ns: int) -> 
                 watch.ended_by = "timed_out"
                 _kill_and_reap(process, watch)
                 break
+            if cancelled is not None and cancelled.is_set():
+                raise KeyboardInterrupt
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         watch.ended_by = "interrupted"
@@ -186,15 +203,18 @@ class _Tail:
         arrivals_ns.extend([time.monotonic_ns()] * lines)
 
 
-def _classify(watch: _Watch, folder: Path, timeout_s: float, *, oom_killed: bool) -> tuple[str, str]:
+def _classify(watch: _Watch, launch: Launch, *, oom_killed: bool) -> tuple[str, str]:
     if watch.ended_by == "timed_out":
-        return "timed_out", f"still running after {timeout_s:g} s; raise timeout_s in the suite or shorten the work"
+        return (
+            "timed_out",
+            f"still running after {launch.timeout_s:g} s; raise timeout_s in the suite or shorten the work",
+        )
     if watch.ended_by == "interrupted":
         return "interrupted", "ended by the user; the same command runs its heat again"
     if watch.exit_code != 0:
-        return _classify_failure(watch.exit_code, _read_log_end(folder / "log.txt"), oom_killed=oom_killed)
+        return _classify_failure(watch.exit_code, _read_log_end(launch.folder / "log.txt"), oom_killed=oom_killed)
     try:
-        last = read_events(folder / "events.jsonl")[-1]
+        last = read_events(launch.events)[-1]
     except EventError as reason:
         return "bad_events", str(reason)
     if last.kind in ("diverged", "unsupported"):

@@ -51,17 +51,17 @@ def run_layers(layers: Sequence[Layer], state: Pass, values: Array) -> tuple[Arr
 
 
 def flatten(_: Pass, values: Array) -> tuple[Array, Backward]:
-    """Channels, height and width in that order."""
+    """Return channels, height and width in one row, in that order."""
     return values.reshape(len(values), -1), lambda delta, _: delta.reshape(values.shape)
 
 
 def relu(_: Pass, values: Array) -> tuple[Array, Backward]:
-    """The larger of the value and 0; its derivative at 0 is 0."""
+    """Return the larger of the value and 0; its derivative at 0 is 0."""
     return np.maximum(values, 0), lambda delta, _: delta * (values > 0)
 
 
 def mean_pixels(_: Pass, values: Array) -> tuple[Array, Backward]:
-    """The mean of each channel over height and width."""
+    """Return the mean of each channel over height and width."""
     area = values.shape[2] * values.shape[3]
 
     def backward(delta: Array, _: Weights) -> Array:

@@ -5,7 +5,6 @@ Written to be checked by eye, not to be fast. `collector.architecture` has the m
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.architecture import Architecture
-from collector.layers import Array, Layer, Pass, VarianceForm, Weights, run_layers
+from collector.layers import Array, Pass, VarianceForm, Weights, run_layers
 from collector.workload import Adam, Sgd, Workload
 
 Integers = NDArray[np.integer[Any]]
@@ -28,12 +27,7 @@ class Forms:
     variance: VarianceForm = "unbiased"
 
 
-def forms_of(exceptions: Collection[str]) -> Forms:
-    """Return the forms that a runner with these exceptions computes."""
-    return Forms(
-        epsilon="hat" if "adam_epsilon_hat" in exceptions else "outside",
-        variance="biased" if "biased_running_variance" in exceptions else "unbiased",
-    )
+CANONICAL = Forms()  # the contract's own
 
 
 def initial_weights(workload: Workload, architecture: Architecture, generator: np.random.Generator) -> Weights:
@@ -92,7 +86,7 @@ class Step:
 
 
 def gradient_of(
-    architecture: Architecture, weights: Weights, images: Array, labels: Integers, forms: Forms = Forms()
+    architecture: Architecture, weights: Weights, images: Array, labels: Integers, forms: Forms = CANONICAL
 ) -> Step:
     """Return loss, gradient and running statistics of one batch, without dropout and without weight decay."""
     state = Pass(weights=weights, training=True, variance_form=forms.variance)
@@ -130,7 +124,7 @@ class OptimizerState:
 
 
 def update_weights(
-    optimizer: Sgd | Adam, weights: Weights, gradient: Weights, state: OptimizerState, forms: Forms = Forms()
+    optimizer: Sgd | Adam, weights: Weights, gradient: Weights, state: OptimizerState, forms: Forms = CANONICAL
 ) -> Weights:
     """Return all of `weights` with those that have a gradient moved by one update; `state` moves on.
 
@@ -153,7 +147,7 @@ def train(
     architecture: Architecture,
     weights: Weights,
     batches: list[tuple[Array, Integers]],
-    forms: Forms = Forms(),
+    forms: Forms = CANONICAL,
 ) -> tuple[Weights, list[float]]:
     """Return weights and running statistics after one step for each batch, and the loss of each."""
     state, losses = OptimizerState(), []

@@ -34,6 +34,7 @@ class Variant(Definition):
     family: str
     default: bool = False
     description: str = ""
+    exceptions: list[str] = []
 
 
 class Runner(Definition):
@@ -50,13 +51,18 @@ class Runner(Definition):
     dtypes: Annotated[list[Literal["fp32"]], Field(min_length=1)]
     variants: Annotated[dict[str, Variant], Field(min_length=1)]
     environment: dict[str, str] = {}
-    exceptions: list[Literal["float64_only"]] = []
+    exceptions: list[str] = []
+    gates_in_one_process: bool = False
 
     @model_validator(mode="after")
     def _one_default_variant(self) -> Self:
         if sum(variant.default for variant in self.variants.values()) != 1:
             raise ValueError("exactly one variant must have default = true: the headline, named in advance")
         return self
+
+    def exceptions_of(self, variant: str) -> list[str]:
+        """Return the listed forms that an entry computes instead of the contract's own."""
+        return [*self.exceptions, *self.variants[variant].exceptions]
 
     @property
     def default_variant(self) -> str:

@@ -89,7 +89,9 @@ def encode_trial(trial: TrialFile) -> str:
     """
     content = trial.model_dump(by_alias=True, exclude_none=True)
     for key, value in content.items():
-        if any(isinstance(text, str) and UNSAFE.search(text) for text in (value if isinstance(value, list) else [value])):
+        if any(
+            isinstance(text, str) and UNSAFE.search(text) for text in (value if isinstance(value, list) else [value])
+        ):
             raise TrialError(
                 f"trial.json: {key}: got {value!r}; expected no quote, backslash or control character, "
                 "because languages without a JSON library read it. Move the data or the store to another path."

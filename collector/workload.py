@@ -170,7 +170,9 @@ class Workload(Definition):
     def _mode_is_consistent(self) -> Self:
         if self.mode == "steps" and (self.steps == 0 or self.evaluations_per_epoch or self.target):
             raise ValueError("mode 'steps' needs steps > 0, no evaluations and no target")
-        if self.mode == "train" and (self.steps or not self.evaluations_per_epoch or not (self.target or self.published)):
+        if self.mode == "train" and (
+            self.steps or not self.evaluations_per_epoch or not (self.target or self.published)
+        ):
             raise ValueError("mode 'train' needs evaluations_per_epoch > 0 and a target, and no steps")
         return self
 

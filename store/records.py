@@ -155,7 +155,9 @@ class GateRow:
     workload: str = column("name of the workload")
     device: str = column("cpu or cuda")
     dtype: str = column("fp32, tf32 or bf16")
-    part: str = column("A to H, or 'run' when the runner did not finish")
+    optimizer: str | None = column("sgd, momentum, adam or adamw; none in files before it was noted")
+    loader: str | None = column("resident or stream; none in files before it was noted")
+    part: str = column("A to H, L for the loader, or 'run' when the runner did not finish")
     passed: bool = column("whether every quantity of the part lies within its tolerance")
     quantity: str = column("the quantity that failed first, or came closest to its tolerance")
     expected: str = column("what the float64 reference has")
@@ -163,6 +165,7 @@ class GateRow:
     error: float | None = column("the measured difference, in the quantity's own measure", "1")
     tolerance: float | None = column("the largest difference allowed", "1")
     cause: str = column("likely cause of a failure, empty when passed")
+    exceptions: str | None = column("the listed form (exceptions.toml) that the part was compared in; empty: the contract's own")
     versions: str = column("JSON: what the runner's --describe printed")
     gated_at: datetime = column("when", "UTC")
 

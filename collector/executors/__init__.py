@@ -14,3 +14,10 @@ class Executor(Protocol):
     def execute(self, launches: Sequence[Launch]) -> Iterator[Ending]:
         """Start each launch when the one before has ended; yield the endings in the same order."""
         ...
+
+    def execute_together(self, launches: Sequence[Launch], threads: int) -> Iterator[tuple[int, Ending]]:
+        """Run as many launches side by side as there are cores for `threads` each: for work that is not timed.
+
+        Yields the number of each launch and its ending as they end. Ctrl-C ends all of them.
+        """
+        ...
