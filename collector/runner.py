@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
+from collector.exceptions import read_exceptions
 from collector.toolchain import find_toolchain
 
 RUNNERS = Path(__file__).parent / "runners"
@@ -28,12 +29,24 @@ class RunnerUnavailableError(RunnerError):
     """A runner whose toolchain is missing or does not start here."""
 
 
+Device = Literal["cpu", "cuda"]
+Dtype = Literal["fp32", "tf32", "bf16"]
+Loader = Literal["resident", "stream"]
+Mode = Literal["train", "steps", "infer"]
+Names = Annotated[list[str], Field(min_length=1)]
+Dtypes = Annotated[list[Dtype], Field(min_length=1)]
+Loaders = Annotated[list[Loader], Field(min_length=1)]
+
+
 class Variant(Definition):
-    """One way to run a runner."""
+    """One way to run a runner; where it names workloads, dtypes or loaders, it can do only these."""
 
     family: str
     default: bool = False
     description: str = ""
+    workloads: Names | None = None
+    dtypes: Dtypes | None = None
+    loaders: Loaders | None = None
     exceptions: list[str] = []
 
 
@@ -46,9 +59,12 @@ class Runner(Definition):
     runner_class: Annotated[Literal["framework", "baseline", "test"], Field(alias="class")]
     command: Annotated[list[str], Field(min_length=1)]
     install: str
-    workloads: Annotated[list[str], Field(min_length=1)]
-    devices: Annotated[list[Literal["cpu", "cuda"]], Field(min_length=1)]
-    dtypes: Annotated[list[Literal["fp32"]], Field(min_length=1)]
+    workloads: Names
+    devices: Annotated[list[Device], Field(min_length=1)]
+    dtypes: Dtypes = ["fp32"]
+    loaders: Loaders = ["resident"]
+    modes: Annotated[list[Mode], Field(min_length=1)] = ["train", "steps"]
+    optimizers: Annotated[list[Literal["sgd", "adam", "adamw"]], Field(min_length=1)] = ["sgd", "adam"]
     variants: Annotated[dict[str, Variant], Field(min_length=1)]
     environment: dict[str, str] = {}
     exceptions: list[str] = []
@@ -58,6 +74,21 @@ class Runner(Definition):
     def _one_default_variant(self) -> Self:
         if sum(variant.default for variant in self.variants.values()) != 1:
             raise ValueError("exactly one variant must have default = true: the headline, named in advance")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_only_narrow(self) -> Self:
+        for name, variant in self.variants.items():
+            for what in ("workloads", "dtypes", "loaders"):
+                if more := sorted(set(getattr(variant, what) or []) - set(getattr(self, what))):
+                    raise ValueError(f"variants.{name}.{what} names {more[0]!r}, which the runner's own {what} lack")
+        return self
+
+    @model_validator(mode="after")
+    def _exceptions_are_listed(self) -> Self:
+        declared = {name for part in (self, *self.variants.values()) for name in part.exceptions}
+        if unknown := sorted(declared - read_exceptions().keys()):
+            raise ValueError(f"exceptions names {unknown[0]!r}; exceptions.toml lists {', '.join(read_exceptions())}")
         return self
 
     def exceptions_of(self, variant: str) -> list[str]:
