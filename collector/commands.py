@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from collector import collect as collection
-from collector.collect import Setting, Summary, collect, gate_cells, probe_machine
+from collector.collect import Summary, collect, gate_cells, probe_machine
 from collector.data_commands import data_app
 from collector.data_files import DataFiles
 from collector.dataset import probe_dataset, read_dataset
@@ -32,6 +32,7 @@ from collector.runner import (
     read_entry,
     read_runner,
 )
+from collector.setting import Setting
 from collector.toolchain import known_toolchains, setup_toolchains
 from collector.workload import known_workloads, read_workload
 from store.commands import DEFAULT_STORE, StorePath

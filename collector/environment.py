@@ -20,15 +20,20 @@ from store.records import EnvironmentRow
 PROJECT = Path(__file__).parent.parent
 # Variables that change how fast a runtime is or what it computes, but not where something lies on one machine.
 SPEED_VARIABLES = (
-    "CUDA_", "ELIXIR_ERL_", "ERL_", "GOMP_", "JAX_", "JULIA_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_",
+    "CUDA_", "ELIXIR_ERL_", "ERL_", "GOMP_", "JAX_", "JULIA_", "KERAS_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_",
     "NVIDIA_TF32_OVERRIDE", "OMP_", "OPENBLAS_", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTORCH_",
-    "TF_ENABLE_", "TF_FORCE_", "TF_GPU_", "TF_XLA_", "TORCH_", "XLA_",
+    "TF_ENABLE_", "TF_FORCE_", "TF_GPU_", "TF_XLA_", "TORCHINDUCTOR_", "TORCH_", "XLA_",
 )  # fmt: skip
 PLACES = ("DIR", "FILE", "HOME", "LIBS", "PATH", "ROOT", "VERSION")
 
 
-def probe_environment(versions: Mapping[str, Mapping[str, str]]) -> EnvironmentRow:
-    """Return this machine as a row; `versions` is what each runner's --describe told, or why it could not."""
+def probe_environment(
+    versions: Mapping[str, Mapping[str, str]], environments: Mapping[str, Mapping[str, str]]
+) -> EnvironmentRow:
+    """Return this machine as a row.
+
+    `versions` is what each runner's --describe told, or why it could not; `environments` what its runner.toml sets.
+    """
     gpus = probe_gpus()
     commit, dirty = probe_commit(PROJECT)
     row = EnvironmentRow(
@@ -48,7 +53,9 @@ def probe_environment(versions: Mapping[str, Mapping[str, str]]) -> EnvironmentR
         git_commit=commit,
         git_dirty=dirty,
         versions=json.dumps({name: dict(told) for name, told in versions.items()}, sort_keys=True),
-        settings=json.dumps({**probe_settings(), "collector": read_code_hash(PROJECT)}, sort_keys=True),
+        settings=json.dumps(
+            {**probe_settings(), **runner_settings(environments), "collector": read_code_hash(PROJECT)}, sort_keys=True
+        ),
     )
     return EnvironmentRow(**{**asdict(row), "environment_id": environment_id(row)})
 
@@ -80,6 +87,11 @@ def probe_settings() -> dict[str, str]:
         key: value for key, value in os.environ.items() if key.startswith(SPEED_VARIABLES) and not key.endswith(PLACES)
     }
     return {**settings, **variables, "cores": ",".join(map(str, sorted(os.sched_getaffinity(0))))}
+
+
+def runner_settings(environments: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return what runners set for their own process, by `<runner>.<variable>`."""
+    return {f"{name}.{key}": value for name, own in environments.items() for key, value in own.items()}
 
 
 def probe_gpus() -> list[dict[str, str]]:

@@ -72,8 +72,8 @@ class EpochStop(_Event):
     kind: Literal["epoch_stop"]
     epoch: Position
     examples: Count
-    train_loss: float
     data_wait_s: Seconds
+    train_loss: float | None = None  # mode infer has none
 
 
 class EvalStart(_Event):

@@ -11,6 +11,7 @@ from collector.normalise import (
     Timeline,
     clock_fault,
     epoch_rows,
+    infer_latencies_s,
     measurement_rows,
     phase_rows,
     reading_rows,
@@ -30,6 +31,9 @@ class PlannedWork:
     evaluations: int
     parameters: int
     test_examples: int
+    latencies: int = 0  # forward passes timed one by one: mode infer
+    flops_per_example: int = 0  # of training
+    published_phases: tuple[str, ...] = ()  # what a study's published seconds cover
 
 
 def read_run(planned: RunRow, work: PlannedWork, folder: Path) -> list[Row]:
@@ -47,8 +51,15 @@ def read_run(planned: RunRow, work: PlannedWork, folder: Path) -> list[Row]:
         return [*rows, run]  # what is wrong is already in the ending's message, or the run failed before
     epochs = epoch_rows(run.run_id, timeline)
     phases = phase_rows(run.run_id, timeline, readings, ending.spawned_ns)
-    run = _measured(_verified(run, timeline, ending, work), timeline)
-    return [*rows, *phases, *epochs, *measurement_rows(run, phases, epochs), run]
+    run = _measured(_verified(run, timeline, ending, work), timeline, work)
+    measurements = measurement_rows(
+        run,
+        phases,
+        epochs,
+        latencies_s=infer_latencies_s(timeline.events),
+        published_phases=work.published_phases,
+    )
+    return [*rows, *phases, *epochs, *measurements, run]
 
 
 def _read_timeline(folder: Path, ending: Ending) -> Timeline:
@@ -82,19 +93,22 @@ def _verified(run: RunRow, timeline: Timeline, ending: Ending, work: PlannedWork
         evaluations=work.evaluations,
         parameters=work.parameters,
         test_examples=work.test_examples,
+        latencies=work.latencies,
     )
     return replace(run, status="bad_events", message=fault) if fault else run
 
 
-def _measured(run: RunRow, timeline: Timeline) -> RunRow:
+def _measured(run: RunRow, timeline: Timeline, work: PlannedWork) -> RunRow:
     """Return the run with what its events tell; a clock that was not run to its end has no value."""
     stop = next(of_kind(timeline.events, RunStop), None)
     if stop is None:
         return run
     epochs = epoch_rows(run.run_id, timeline)
     built = next((event.parameters for event in timeline.events if event.kind == "build_stop"), None)
+    trained = sum(row.examples for row in epochs) if run.mode != "infer" else 0
     return replace(
         run,
+        train_flops=float(trained * work.flops_per_example) or None,
         train_clock_s=epochs[-1].train_clock_s if epochs else None,
         e2e_clock_s=timeline.at_s(stop),
         time_to_first_step_s=timeline.first_step_s,

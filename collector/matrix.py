@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from collector.axes import Axes, Change, effective_workload
+from collector.dataset import read_dataset
 from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
-from collector.runner import RUNNERS, Entry, Runner, read_entry, read_runner
-from collector.workload import WORKLOADS, Workload, read_workload
+from collector.runner import RUNNERS, Entry, Mode, Names, Runner, read_entry, read_runner
+from collector.workload import WORKLOADS, Positive, Workload, read_workload
 
 SUITES = Path(__file__).parent / "suites"
-
-Positive = Annotated[int, Field(gt=0)]
-Names = Annotated[list[str], Field(min_length=1)]
 
 
 class MatrixError(DefinitionError):
     """A suite that does not exist, is wrong or asks for nothing."""
-
-
-class Axes(Definition):
-    """The values that a group's cells are made of; none given means the workload's own."""
-
-    device: Annotated[list[Literal["cpu", "cuda"]], Field(min_length=1)] = ["cpu"]
-    dtype: Annotated[list[Literal["fp32"]], Field(min_length=1)] = ["fp32"]
-    batch_size: list[Positive] = []
-    threads: Annotated[list[Positive], Field(min_length=1)] = [1]
-    loader_workers: Annotated[list[Literal[0]], Field(min_length=1)] = [0]
 
 
 class Exclusion(Definition):
@@ -54,7 +42,8 @@ class Group(Definition):
     runners: Names
     baseline: str
     heats: Positive
-    epochs: Positive | None = None
+    mode: Mode | None = None  # the workload's own
+    steps: Positive | None = None  # in modes steps and infer
     axes: Axes = Axes()
     exclusions: list[Exclusion] = []
 
@@ -62,6 +51,13 @@ class Group(Definition):
     def _baseline_takes_part(self) -> Self:
         if self.baseline not in self.runners:
             raise ValueError(f"baseline {self.baseline!r} must be one of the group's runners")
+        return self
+
+    @model_validator(mode="after")
+    def _inference_trains_nothing(self) -> Self:
+        axes = self.axes
+        if self.mode == "infer" and (axes.optimizer or axes.learning_rate or axes.weight_decay):
+            raise ValueError("mode 'infer' trains nothing and takes no optimizer, learning_rate or weight_decay")
         return self
 
 
@@ -86,12 +82,12 @@ class Suite(Definition):
 class Cell:
     """One point of the matrix, without repetition and seed, and who competes there."""
 
-    workload: Workload
+    workload: Workload  # as it is run: with the mode, steps and optimizer that the group asks for
     device: str
     dtype: str
     batch_size: int
     threads: int
-    loader: Literal["resident", "stream"] = "resident"
+    loader: str
     loader_workers: int
     epochs: int
     baseline: Entry
@@ -99,11 +95,47 @@ class Cell:
     heats: int
 
     @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Who competes, the baseline first."""
+        return (self.baseline, *self.candidates)
+
+    @property
+    def track(self) -> str:
+        """The rules it is run by: `published` is a study's own recipe; a loader's own order makes it `open`."""
+        if self.workload.track == "closed" and self.loader == "stream":
+            return "open"
+        return self.workload.track
+
+    @property
     def key(self) -> str:
         """The cell in words: what its trials have in common."""
-        work = f"{self.epochs} epochs" if self.workload.mode == "train" else f"{self.workload.steps} steps"
-        parts = (self.device, self.dtype, f"batch {self.batch_size}", f"threads {self.threads}", work)
+        parts = [self.device, self.dtype, f"batch {self.batch_size}", f"threads {self.threads}"]
+        if self.loader == "stream" or self.loader_workers:
+            parts.append(f"{self.loader} loader, workers {self.loader_workers}")
+        if self.workload.mode != "infer":
+            optimizer = self.workload.optimizer
+            decay = f" decay {optimizer.weight_decay:g}" if optimizer.weight_decay else ""
+            parts.append(f"{optimizer.label} {optimizer.learning_rate:g}{decay}")
+        work = {"train": f"{self.epochs} epochs", "steps": f"{self.workload.steps} steps"}
+        parts.append(work.get(self.workload.mode, f"{self.workload.steps} forward passes"))
         return f"{self.workload.name} [{', '.join(parts)}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An entry that cannot do what a cell asks, and why."""
+
+    cell: Cell
+    entry: Entry
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """What a suite asks for: the cells that can be run, and what of it cannot."""
+
+    cells: list[Cell]
+    refusals: list[Refusal]
 
 
 def known_suites(folder: Path = SUITES) -> list[str]:
@@ -124,21 +156,78 @@ def read_suite(name_or_path: str, folder: Path = SUITES) -> Suite:
 
 
 def expand_suite(suite: Suite, *, workloads: Path = WORKLOADS, runners: Path = RUNNERS) -> list[Cell]:
-    """Return the cells of `suite` in the order of the file.
+    """Return the cells of `suite` that can be run, in the order of the file."""
+    return expand_matrix(suite, workloads=workloads, runners=runners).cells
+
+
+def expand_matrix(suite: Suite, *, workloads: Path = WORKLOADS, runners: Path = RUNNERS) -> Matrix:
+    """Return the cells of `suite` in the order of the file, without the entries that cannot run them, and those.
 
     Raises
     ------
     MatrixError
-        If nothing is left, or an entry cannot run what the group asks of it.
+        If nothing is left that can be run.
     """
-    cells = [cell for number, _ in enumerate(suite.group) for cell in _group_cells(suite, number, workloads, runners)]
-    if not cells:
+    asked = [cell for number, _ in enumerate(suite.group) for cell in _group_cells(suite, number, workloads, runners)]
+    if not asked:
         raise MatrixError(
             f"suite {suite.name}: the matrix is empty: every entry is excluded; expected at least one cell. "
             "Remove an exclusion or add a runner."
         )
-    _refuse_twins(suite, cells)
-    return cells
+    _refuse_twins(suite, asked)
+    refusals = [refusal for cell in asked for refusal in _refusals(cell, runners)]
+    refused = {(refusal.cell.key, refusal.entry) for refusal in refusals}
+    cells = [
+        replace(cell, candidates=tuple(e for e in cell.candidates if (cell.key, e) not in refused))
+        for cell in asked
+        if (cell.key, cell.baseline) not in refused
+    ]
+    if not cells:
+        reasons = "\n  ".join(dict.fromkeys(refusal.reason for refusal in refusals))
+        raise MatrixError(
+            f"suite {suite.name}: nothing of it can be run; expected at least one cell that its baseline supports. "
+            f"Change what it asks for:\n  {reasons}"
+        )
+    return Matrix(cells=cells, refusals=refusals)
+
+
+def _refusals(cell: Cell, runners: Path) -> list[Refusal]:
+    """Return who cannot run `cell`; without its baseline nobody can be compared."""
+    reasons = {entry: reason_unsupported(cell, entry, read_runner(entry.runner, runners)) for entry in cell.entries}
+    if reasons[cell.baseline]:
+        alone = f"not run, because its baseline cannot: {reasons[cell.baseline]}"
+        reasons = {entry: reason or alone for entry, reason in reasons.items()}
+    return [Refusal(cell=cell, entry=entry, reason=reason) for entry, reason in reasons.items() if reason]
+
+
+def reason_unsupported(cell: Cell, entry: Entry, runner: Runner) -> str:
+    """Return why `entry` cannot run `cell`, or an empty string."""
+    workload, offered = cell.workload, runner.offers(entry.variant)
+    asked = {"workload": workload.name, "device": cell.device, "dtype": cell.dtype, "loader": cell.loader}
+    asked["mode"] = workload.mode
+    if workload.mode != "infer":
+        asked["optimizer"] = workload.optimizer.name
+    for what, value in asked.items():
+        if value not in offered[what]:
+            return f"{entry} does not support the {what} {value!r}; it supports {', '.join(offered[what])}"
+    return _contradiction(cell)
+
+
+def _contradiction(cell: Cell) -> str:
+    """Return why nobody can run `cell`, or an empty string."""
+    if cell.loader == "resident":
+        return (
+            f"the resident loader has no workers; {cell.loader_workers} were asked for" if cell.loader_workers else ""
+        )
+    if cell.workload.mode == "infer":
+        return "mode 'infer' predicts resident batches; the loader 'stream' feeds training only"
+    examples = read_dataset(cell.workload.dataset).train_examples
+    if cell.workload.mode == "steps" and cell.workload.steps * cell.batch_size > examples:
+        return (
+            f"the loader 'stream' delivers one epoch of {examples} examples in mode 'steps'; "
+            f"{cell.workload.steps} steps of {cell.batch_size} are more"
+        )
+    return ""
 
 
 def _refuse_twins(suite: Suite, cells: list[Cell]) -> None:
@@ -161,56 +250,57 @@ def _group_cells(suite: Suite, number: int, workloads: Path, runners: Path) -> I
     for name in (e.runner for e in group.exclusions if e.runner):
         read_entry(name, runners)
     baseline = read_entry(group.baseline, runners)
-    for name in group.workloads:
-        workload = read_workload(name, workloads)
-        competing = _competing(group, entries, workload, where, runners)
+    chosen = [read_workload(name, workloads) for name in group.workloads]
+    _check_modes(group, chosen, where)
+    for workload in chosen:
+        competing = [e for e in entries if not any(x.covers(e, workload.name) for x in group.exclusions)]
         if baseline not in competing:
             if competing:
                 raise MatrixError(
-                    f"{where}: {name}: the baseline {baseline} is excluded; expected it among the entries, because "
-                    "every comparison is made against it. Name another baseline or exclude the workload."
+                    f"{where}: {workload.name}: the baseline {baseline} is excluded; expected it among the entries, "
+                    "because every comparison is made against it. Name another baseline or exclude the workload."
                 )
             continue
         yield from _axis_cells(group, workload, baseline, tuple(e for e in competing if e != baseline))
 
 
-def _competing(group: Group, entries: Sequence[Entry], workload: Workload, where: str, runners: Path) -> list[Entry]:
-    """Return the entries left in `workload`; one that cannot run it must be excluded with a reason."""
-    left = [e for e in entries if not any(x.covers(e, workload.name) for x in group.exclusions)]
-    for entry in left:
-        runner = read_runner(entry.runner, runners)
-        if workload.name not in runner.workloads:
-            raise MatrixError(
-                f"{where}: {entry} does not support the workload {workload.name!r}; it supports "
-                f"{', '.join(runner.workloads)}. Add an exclusion with a reason, or take it out."
-            )
-        _check_axes(group.axes, entry, runner, where)
-    return left
-
-
-def _check_axes(axes: Axes, entry: Entry, runner: Runner, where: str) -> None:
-    for axis, wanted, offered in (("device", axes.device, runner.devices), ("dtype", axes.dtype, runner.dtypes)):
-        if missing := [value for value in wanted if value not in offered]:
-            raise MatrixError(
-                f"{where}: axes.{axis}: {entry} does not support {missing[0]!r}; it supports {', '.join(offered)}. "
-                "Put the runners that do into a group of their own."
-            )
+def _check_modes(group: Group, workloads: Sequence[Workload], where: str) -> None:
+    """Raise where epochs or steps are asked of workloads that have none in their mode."""
+    modes = {group.mode or workload.mode for workload in workloads}
+    if group.axes.epochs and "train" not in modes:
+        raise MatrixError(
+            f"{where}: axes.epochs: got {group.axes.epochs}; expected none, because no workload here runs in mode "
+            "'train'. Set mode = \"train\" (--mode train) or leave the epochs out."
+        )
+    if group.steps is not None and modes == {"train"}:
+        raise MatrixError(
+            f"{where}: steps: got {group.steps}; expected none, because every workload here runs in mode 'train'. "
+            'Set mode = "steps" or "infer" (--mode), or leave the steps out.'
+        )
 
 
 def _axis_cells(group: Group, workload: Workload, baseline: Entry, candidates: tuple[Entry, ...]) -> Iterator[Cell]:
-    axes = group.axes
-    batch_sizes = axes.batch_size or [workload.batch_size]
-    for device, dtype, batch_size, threads, workers in itertools.product(
-        axes.device, axes.dtype, batch_sizes, axes.threads, axes.loader_workers
-    ):
+    for point in group.axes.points():
+        change = Change(
+            mode=group.mode,
+            steps=group.steps,
+            optimizer=point["optimizer"],
+            learning_rate=point["learning_rate"],
+            weight_decay=point["weight_decay"],
+        )
+        effective = effective_workload(workload, change)
+        trains = effective.mode == "train"
+        if not trains and point["epochs"] not in (None, *group.axes.epochs[:1]):
+            continue  # a workload without epochs has one cell, however many numbers of epochs the others have
         yield Cell(
-            workload=workload,
-            device=device,
-            dtype=dtype,
-            batch_size=batch_size,
-            threads=threads,
-            loader_workers=workers,
-            epochs=(group.epochs or workload.epochs) if workload.mode == "train" else 1,
+            workload=effective,
+            device=point["device"],
+            dtype=point["dtype"],
+            batch_size=point["batch_size"] or workload.batch_size,
+            threads=point["threads"],
+            loader=point["loader"],
+            loader_workers=point["loader_workers"],
+            epochs=(point["epochs"] or workload.epochs) if trains else 1,
             baseline=baseline,
             candidates=candidates,
             heats=group.heats,

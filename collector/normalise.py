@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -122,13 +123,16 @@ def work_fault(
     evaluations: int,
     parameters: int,
     test_examples: int,
+    latencies: int = 0,
 ) -> str:
     """Return how the work reported differs from the work planned, or an empty string.
 
-    `examples` is what all epoch pairs together must have trained on, `epochs` where each of them must have ended,
-    `evaluations` how many evaluations of `test_examples` examples there must be.
+    `examples` is what all epoch pairs together must have trained on (or predicted), `epochs` where each of them must
+    have ended, `evaluations` how many evaluations of `test_examples` examples there must be, `latencies` the chunks
+    of one forward pass each in the first pair of mode infer.
     """
     stops = list(of_kind(events, EpochStop))
+    losses = sum(stop.train_loss is not None for stop in stops)
     evaluated = list(of_kind(events, EvalStop))
     positions = [event.epoch for event in events if isinstance(event, (EpochStart, EpochStop))]
     built = next((event.parameters for event in events if event.kind == "build_stop"), parameters)
@@ -137,6 +141,8 @@ def work_fault(
         ("epoch pairs", len(stops), len(epochs)),
         ("positions of the epoch pairs", positions, [epoch for epoch in epochs for _ in ("start", "stop")]),
         ("training examples", sum(stop.examples for stop in stops), examples),
+        ("training losses", losses, 0 if latencies else len(epochs)),
+        ("synchronised forward passes", len(infer_latencies_s(events)) if latencies else 0, latencies),
         ("evaluations", len(evaluated), evaluations),
         *(("examples of an evaluation", stop.examples, test_examples) for stop in evaluated),
         *(
@@ -215,8 +221,29 @@ def reading_rows(run_id: str, readings: Sequence[Reading], spawned_ns: int) -> l
     ]
 
 
-def measurement_rows(run: RunRow, phases: Sequence[PhaseRow], epochs: Sequence[EpochRow]) -> list[MeasurementRow]:
-    """Return the numbers of a run that people ask for most, each named in `store.metrics.METRICS`."""
+def infer_latencies_s(events: Sequence[Event]) -> list[float]:
+    """Return how long each chunk of the first epoch pair lasted: in mode infer, each synchronised forward pass."""
+    starts = [place for place, event in enumerate(events) if isinstance(event, EpochStart)][:1]
+    stops = [place for place, event in enumerate(events) if isinstance(event, EpochStop)][:1]
+    if not (starts and stops):
+        return []
+    first_pair = events[starts[0] : stops[0]]
+    at_ns = [event.at_ns for event in first_pair if isinstance(event, (EpochStart, ChunkStop))]
+    return [(after - before) / NS for before, after in itertools.pairwise(at_ns)]
+
+
+def measurement_rows(
+    run: RunRow,
+    phases: Sequence[PhaseRow],
+    epochs: Sequence[EpochRow],
+    *,
+    latencies_s: Sequence[float] = (),
+    published_phases: Sequence[str] = (),
+) -> list[MeasurementRow]:
+    """Return the numbers of a run that people ask for most, each named in `store.metrics.METRICS`.
+
+    `latencies_s` are those of mode infer, `published_phases` the phases that a study's published seconds cover.
+    """
     values: dict[str, float | None] = {
         "train_clock_s": run.train_clock_s,
         "e2e_clock_s": run.e2e_clock_s,
@@ -228,7 +255,13 @@ def measurement_rows(run: RunRow, phases: Sequence[PhaseRow], epochs: Sequence[E
         values["cpu_cores_busy"] = run.cpu_s / sum(row.duration_s for row in phases)
     for row in phases:
         values[f"{row.phase}_phase_s"] = (values.get(f"{row.phase}_phase_s") or 0.0) + row.duration_s
-    values |= _training_values(epochs, run.target_accuracy)
+    if published_phases and run.status == "completed":
+        values["published_window_s"] = sum(values[f"{phase}_phase_s"] or 0.0 for phase in published_phases)
+    if run.mode == "infer":
+        values |= _inference_values(epochs, latencies_s)
+    else:
+        values |= _training_values(epochs, run.target_accuracy)
+        values |= _limit_values(run, epochs)
     return [
         MeasurementRow(run_id=run.run_id, metric=metric, value=value)
         for metric, value in values.items()
@@ -250,6 +283,24 @@ def _training_values(epochs: Sequence[EpochRow], target_accuracy: float | None) 
         values["epochs_to_target"] = row.epoch
         values["time_to_target_train_s"] = row.train_clock_s
         values["time_to_target_e2e_s"] = row.e2e_clock_s
+    return values
+
+
+def _limit_values(run: RunRow, epochs: Sequence[EpochRow]) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    if run.loader == "stream" and epochs:
+        values["data_wait_s"] = sum(row.data_wait_s for row in epochs)
+    if run.train_flops and run.train_clock_s and run.machine_flops_per_s:
+        values["limit_ratio"] = run.train_flops / run.train_clock_s / run.machine_flops_per_s
+    return values
+
+
+def _inference_values(epochs: Sequence[EpochRow], latencies_s: Sequence[float]) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    if latencies_s:
+        values["infer_latency_p50_s"], values["infer_latency_p95_s"] = map(float, np.quantile(latencies_s, [0.5, 0.95]))
+    if len(epochs) == 2 and epochs[1].train_s:
+        values["infer_examples_per_s"] = epochs[1].examples / epochs[1].train_s
     return values
 
 

@@ -107,7 +107,7 @@ def _order_of_heat(seed: int, key: str, part: int, repetition: int, size: int) -
 
 
 def _trial(cell: Cell, entry: Entry, control: bool, repetition: int, seed: int, position: int) -> Trial:
-    facts = (cell.key, str(cell.loader_workers), cell.workload.model_dump_json(), str(entry), str(control))
+    facts = (cell.key, cell.loader, str(cell.loader_workers), cell.workload.model_dump_json(), str(entry), str(control))
     trial_id = content_hash(*facts, str(repetition), str(seed))
     return Trial(
         trial_id=trial_id,

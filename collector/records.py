@@ -8,7 +8,7 @@ from typing import Any
 
 from collector.campaign import Campaign
 from collector.definition import content_hash
-from collector.matrix import Cell, Suite
+from collector.matrix import Cell, Refusal, Suite
 from collector.plan import Heat, Trial
 from collector.runner import Description, Entry, Runner
 from store.records import RunRow
@@ -19,6 +19,8 @@ NOT_MEASURED: dict[str, Any] = {
     "contaminated": None,
     "flushes_subnormals": None,
     "parameters": None,
+    "machine_flops_per_s": None,
+    "train_flops": None,
     "train_clock_s": None,
     "e2e_clock_s": None,
     "time_to_first_step_s": None,
@@ -41,7 +43,7 @@ def planned_run(
     attempt: int,
     runner: Runner,
     description: Description,
-    gate_passed: bool,
+    gate_passed: bool | None,
 ) -> RunRow:
     """Return the row of a run that is about to start; its status is `interrupted` until it has ended."""
     return RunRow(
@@ -67,10 +69,9 @@ def planned_run(
     )
 
 
-def unavailable_run(
-    campaign: Campaign, suite: Suite, cell: Cell, entry: Entry, runner: Runner, reason: str, at: datetime
-) -> RunRow:
+def absent_run(campaign: Campaign, suite: Suite, refusal: Refusal, runner: Runner, status: str, at: datetime) -> RunRow:
     """Return the one row that says an entry could not take part in a cell, and why."""
+    cell, entry = refusal.cell, refusal.entry
     return RunRow(
         run_id=content_hash(campaign.campaign_id, cell.key, str(entry)),
         trial_id="",
@@ -82,8 +83,8 @@ def unavailable_run(
         attempt=0,
         repetition=0,
         seed=0,
-        status="unavailable",
-        message=reason,
+        status=status,
+        message=refusal.reason,
         framework_version="",
         language_version="",
         gate_passed=None,
@@ -100,7 +101,7 @@ def _shared(campaign: Campaign, suite: Suite, cell: Cell, entry: Entry, runner: 
         "campaign_id": campaign.campaign_id,
         "suite": suite.name,
         "mode": workload.mode,
-        "track": "closed",
+        "track": cell.track,
         "workload": workload.name,
         "workload_version": workload.version,
         "runner": entry.runner,
@@ -115,7 +116,11 @@ def _shared(campaign: Campaign, suite: Suite, cell: Cell, entry: Entry, runner: 
         "dtype": cell.dtype,
         "batch_size": cell.batch_size,
         "threads": cell.threads,
+        "loader": cell.loader,
         "loader_workers": cell.loader_workers,
+        "optimizer": workload.optimizer.label,
+        "learning_rate": workload.optimizer.learning_rate,
+        "weight_decay": workload.optimizer.weight_decay,
         "world_size": 1,
         "epochs": cell.epochs,
         "steps": workload.steps,

@@ -86,7 +86,7 @@ class Runner(Definition):
 
     @model_validator(mode="after")
     def _exceptions_are_listed(self) -> Self:
-        declared = {name for part in (self, *self.variants.values()) for name in part.exceptions}
+        declared = {name for variant in self.variants for name in self.exceptions_of(variant)}
         if unknown := sorted(declared - read_exceptions().keys()):
             raise ValueError(f"exceptions names {unknown[0]!r}; exceptions.toml lists {', '.join(read_exceptions())}")
         return self
@@ -94,6 +94,18 @@ class Runner(Definition):
     def exceptions_of(self, variant: str) -> list[str]:
         """Return the listed forms that an entry computes instead of the contract's own."""
         return [*self.exceptions, *self.variants[variant].exceptions]
+
+    def offers(self, variant: str) -> dict[str, list[str]]:
+        """Return what `variant` can do, by what a cell asks for."""
+        narrowed = self.variants[variant]
+        return {
+            "workload": narrowed.workloads or self.workloads,
+            "device": list(self.devices),
+            "dtype": list(narrowed.dtypes or self.dtypes),
+            "loader": list(narrowed.loaders or self.loaders),
+            "mode": list(self.modes),
+            "optimizer": list(self.optimizers),
+        }
 
     @property
     def default_variant(self) -> str:

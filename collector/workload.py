@@ -154,7 +154,7 @@ class Workload(Definition):
     model: Model
     parameters: Positive
     loss: Literal["softmax_cross_entropy"]
-    mode: Literal["train", "steps"]
+    mode: Literal["train", "steps", "infer"]
     batch_size: Positive
     epochs: Positive = 1
     steps: Annotated[int, Field(ge=0)] = 0
@@ -168,8 +168,8 @@ class Workload(Definition):
 
     @model_validator(mode="after")
     def _mode_is_consistent(self) -> Self:
-        if self.mode == "steps" and (self.steps == 0 or self.evaluations_per_epoch or self.target):
-            raise ValueError("mode 'steps' needs steps > 0, no evaluations and no target")
+        if self.mode != "train" and (self.steps == 0 or self.evaluations_per_epoch or self.target):
+            raise ValueError(f"mode {self.mode!r} needs steps > 0, no evaluations and no target")
         if self.mode == "train" and (
             self.steps or not self.evaluations_per_epoch or not (self.target or self.published)
         ):

@@ -18,11 +18,19 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "train_clock_s": Metric("s", "lower", "sum of the synchronised training intervals"),
+    "train_clock_s": Metric("s", "lower", "sum of the synchronised training intervals, in mode infer of prediction"),
     "e2e_clock_s": Metric("s", "lower", "spawn until run_stop, everything included"),
     "time_to_first_step_s": Metric("s", "lower", "spawn until the end of the first training step"),
     "train_s_per_epoch": Metric("s", "lower", "train clock divided by the epochs trained"),
     "examples_per_s": Metric("1/s", "higher", "examples trained on per second of the train clock"),
+    "data_wait_s": Metric("s", "lower", "seconds of the train clock in which training waited for its loader"),
+    "limit_ratio": Metric(
+        "1", "higher", "train_flops per second of the train clock, as a share of the machine's matrix-product rate"
+    ),
+    "published_window_s": Metric("s", "lower", "the phases that a study's published seconds cover, summed"),
+    "infer_latency_p50_s": Metric("s", "lower", "median seconds of one synchronised forward pass"),
+    "infer_latency_p95_s": Metric("s", "lower", "95th percentile of the seconds of one synchronised forward pass"),
+    "infer_examples_per_s": Metric("1/s", "higher", "examples predicted per second without waiting after each pass"),
     "time_to_target_train_s": Metric("s", "lower", "train clock when the target accuracy was met"),
     "time_to_target_e2e_s": Metric("s", "lower", "e2e clock when the target accuracy was met"),
     "epochs_to_target": Metric("1", "lower", "epochs trained when the target accuracy was met"),

@@ -56,7 +56,7 @@ class RunRow:
     attempt: int = column("1 for the first run of this trial", "1")
     campaign_id: str = column("the campaign this run belongs to")
     suite: str = column("name of the suite")
-    mode: str = column("train or steps")
+    mode: str = column("train, steps or infer")
     track: str = column("closed, open or published")
     workload: str = column("name of the workload")
     workload_version: int = column("version of the workload's definition", "1")
@@ -72,13 +72,17 @@ class RunRow:
     dtype: str = column("fp32, tf32 or bf16")
     batch_size: int = column("examples per training step", "1")
     threads: int = column("compute threads", "1")
+    loader: str | None = column("resident, or stream: the framework's own; none in files before it was noted")
     loader_workers: int = column("loader workers, 0 for the resident loader", "1")
+    optimizer: str | None = column("sgd, momentum, adam or adamw; none in files before it was noted")
+    learning_rate: float | None = column("learning rate, of the first epoch where a schedule changes it", "1")
+    weight_decay: float | None = column("weight decay", "1")
     world_size: int = column("number of devices", "1")
-    epochs: int = column("epochs planned; 1 in mode steps", "1")
-    steps: int = column("timed steps planned in mode steps, else 0", "1")
+    epochs: int = column("epochs planned; 1 in modes steps and infer", "1")
+    steps: int = column("timed steps or forward passes planned in modes steps and infer, else 0", "1")
     repetition: int = column("number of the heat within its cell, from 1", "1")
     seed: int = column("seed of weights, batch order and dropout, shared by the heat", "1")
-    target_accuracy: float | None = column("test accuracy to reach, as a fraction; none in mode steps", "1")
+    target_accuracy: float | None = column("test accuracy to reach, as a fraction; none where there is no target", "1")
     equivalence_margin_ratio: float = column("margin of a dead heat, fixed in the suite (0.03 = 3 %)", "1")
     status: str = column("one of STATUSES")
     message: str = column("why, when status is not completed")
@@ -88,10 +92,17 @@ class RunRow:
     framework_version: str = column("version of the framework, empty if unknown")
     language_version: str = column("version of the language, empty if unknown")
     gate_passed: bool | None = column("whether the entry passed the gate on this workload; none: not gated")
+    machine_flops_per_s: float | None = column(
+        "rate of the machine's best float32 matrix product, measured before the heat with the runs' threads and cores",
+        "1/s",
+    )
     contaminated: bool | None = column("whether the machine was disturbed during the run; none: not observed")
     flushes_subnormals: bool | None = column("whether subnormals were flushed; none: not reported")
     parameters: int | None = column("trainable parameters that the runner counted", "1")
-    train_clock_s: float | None = column("sum of the synchronised training intervals", "s")
+    train_flops: float | None = column(
+        "floating-point operations of the convolutions and dense layers of everything trained on", "1"
+    )
+    train_clock_s: float | None = column("sum of the synchronised training intervals, in mode infer of prediction", "s")
     e2e_clock_s: float | None = column("spawn until run_stop, everything included", "s")
     time_to_first_step_s: float | None = column("spawn until the end of the first training step", "s")
     cpu_s: float | None = column("CPU seconds of the process tree over the whole run", "s")
@@ -120,15 +131,15 @@ class EpochRow:
 
     run_id: str = column("the run")
     epoch: float = column("position at the end of the interval, in epochs (0.25, 0.5 ...)", "1")
-    train_s: float = column("seconds of training in this interval", "s")
+    train_s: float = column("seconds of training in this interval, in mode infer of prediction", "s")
     data_wait_s: float = column("seconds of it spent waiting for data", "s")
     eval_s: float | None = column("seconds of the evaluation after it", "s")
-    train_loss: float = column("mean training loss over the interval's examples", "1")
+    train_loss: float | None = column("mean training loss over the interval's examples; none in mode infer", "1")
     test_loss: float | None = column("mean loss on the whole test set", "1")
     test_accuracy: float | None = column("correct share of the whole test set, as a fraction", "1")
     train_clock_s: float = column("train clock at the end of the interval", "s")
     e2e_clock_s: float = column("e2e clock at the end of the evaluation (or of the interval)", "s")
-    examples: int = column("examples trained on in this interval", "1")
+    examples: int = column("examples trained on in this interval, in mode infer predicted", "1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +176,9 @@ class GateRow:
     error: float | None = column("the measured difference, in the quantity's own measure", "1")
     tolerance: float | None = column("the largest difference allowed", "1")
     cause: str = column("likely cause of a failure, empty when passed")
-    exceptions: str | None = column("the listed form (exceptions.toml) that the part was compared in; empty: the contract's own")
+    exceptions: str | None = column(
+        "the listed form (exceptions.toml) that the part was compared in; empty: the contract's own"
+    )
     versions: str = column("JSON: what the runner's --describe printed")
     gated_at: datetime = column("when", "UTC")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.collect import Setting
 from collector.data_files import DataFiles, write_idx
 from collector.environment import probe_environment
 from collector.executors.local import LocalExecutor
+from collector.setting import Setting
 from store.database import Store
 from store.records import EnvironmentRow
 
@@ -48,10 +48,10 @@ def fresh_store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def environment() -> EnvironmentRow:
     """Return this machine as it was when the tests began, so that an edit during the tests changes nothing."""
-    return probe_environment({})
+    return probe_environment({}, {})
 
 
 @pytest.fixture
 def fake_setting(small_data: DataFiles, environment: EnvironmentRow) -> Setting:
     """Return a setting in which every data set is the small one."""
-    return Setting(executor=LocalExecutor(), data=lambda _: small_data, environment=lambda _: environment)
+    return Setting(executor=LocalExecutor(), data=lambda _: small_data, environment=lambda *_: environment)

@@ -9,10 +9,11 @@ from collections import Counter
 import pytest
 
 from collector.campaign import read_campaigns
-from collector.collect import CollectError, Setting, collect
+from collector.collect import CollectError, collect
 from collector.executors.local import LocalExecutor
 from collector.launch import InterruptedCollectionError, launch_run
 from collector.matrix import Group, Suite
+from collector.setting import Setting
 from store.database import Store
 
 

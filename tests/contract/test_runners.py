@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from collector.collect import Setting, collect
+from collector.collect import collect
 from collector.commands import verified_data
 from collector.executors.local import LocalExecutor, runner_cores
 from collector.gating import gate_keys, launch_gate
 from collector.inputs import DataFiles
 from collector.matrix import Group, Suite, expand_suite
 from collector.runner import RUNNERS, RunnerUnavailableError, known_runners, probe_description, read_runner
+from collector.setting import Setting
 from collector.workload import known_workloads
 from tests.collector.test_collect import Silent
 

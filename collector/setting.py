@@ -1,0 +1,61 @@
+"""What a collection works with: the world as far as it can be replaced, what was found in it, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from collector.campaign import Campaign
+from collector.data_files import DataFiles
+from collector.environment import probe_environment
+from collector.executors import Executor
+from collector.limit import measure_limit
+from collector.plan import Heat, Trial
+from collector.runner import RUNNERS, Description
+from collector.workload import WORKLOADS
+from store.records import EnvironmentRow, RunRow
+
+Tables = Mapping[str, Mapping[str, str]]  # by runner
+
+
+class Reporter(Protocol):
+    """Who is told how the collection goes on."""
+
+    def tell(self, text: str) -> None:
+        """Say one line."""
+        ...
+
+    def begin(self, campaign: Campaign, due: Sequence[Heat]) -> None:
+        """Say which heats of the campaign are to be run."""
+        ...
+
+    def begin_run(self, heat: Heat, trial: Trial) -> None:
+        """Say that a run begins."""
+        ...
+
+    def end_run(self, heat: Heat, trial: Trial, run: RunRow) -> None:
+        """Say how a run ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where definitions and data are found and how runs are executed: the world, as far as it can be replaced."""
+
+    executor: Executor
+    data: Callable[[str], DataFiles]  # data set name -> its verified files
+    environment: Callable[[Tables, Tables], EnvironmentRow] = probe_environment  # versions, environments -> row
+    limit: Callable[[str, int, Sequence[int]], float | None] = measure_limit  # device, threads, cores -> FLOP/s
+    workloads: Path = WORKLOADS
+    runners: Path = RUNNERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What probing found: the environment and what each runner says of itself."""
+
+    environment: EnvironmentRow
+    descriptions: Mapping[str, Description]
+    unavailable: Mapping[str, str]  # runner -> why
