@@ -96,7 +96,7 @@ class Dropout:
         self._scale = self._generator.random(out=self._buffers.get("scale", values.shape), dtype=np.float32)
         kept = np.greater_equal(self._scale, self._rate, out=self._buffers.get("kept", values.shape, np.bool_))
         np.multiply(kept, np.float32(1 / (1 - self._rate)), out=self._scale)
-        return np.multiply(values, self._scale, out=values)
+        return np.multiply(values, self._scale, out=self._buffers.get("output", values.shape))
 
     def backward(self, delta: Array) -> Array:
         return delta if self._rate == 0 else np.multiply(delta, self._scale, out=delta)
@@ -151,7 +151,7 @@ class Convolution:
 
 
 class MaxPool:
-    """The maximum of each 2 × 2 window; of equals the first one gets the gradient."""
+    """The maximum of each 2 × 2 window; of equals the first one gets the gradient, an odd last row or column none."""
 
     CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -160,7 +160,7 @@ class MaxPool:
 
     def forward(self, values: Array, training: bool) -> Array:
         self._input = values
-        first, *others = (values[:, :, y::2, x::2] for y, x in self.CORNERS)
+        first, *others = self._corners(values)
         self._output = self._buffers.get("output", first.shape)
         np.copyto(self._output, first)
         for corner in others:
@@ -169,12 +169,72 @@ class MaxPool:
 
     def backward(self, delta: Array) -> Array:
         back = self._buffers.get("back", self._input.shape)
+        height, width = delta.shape[2:]
+        back[:, :, 2 * height :], back[:, :, :, 2 * width :] = 0, 0
         won = self._buffers.get("won", delta.shape, np.bool_)
         taken = self._buffers.get("taken", delta.shape, np.bool_)
         taken.fill(False)
-        for y, x in self.CORNERS:
-            np.equal(self._input[:, :, y::2, x::2], self._output, out=won)
+        for corner, corner_back in zip(self._corners(self._input), self._corners(back), strict=True):
+            np.equal(corner, self._output, out=won)
             np.greater(won, taken, out=won)
             np.logical_or(taken, won, out=taken)
-            np.multiply(delta, won, out=back[:, :, y::2, x::2])
+            np.multiply(delta, won, out=corner_back)
         return back
+
+    def _corners(self, values: Array) -> list[Array]:
+        """Return the views of the first, second, third and fourth element of every window."""
+        height, width = (side // 2 * 2 for side in values.shape[2:])
+        return [values[:, :, y:height:2, x:width:2] for y, x in self.CORNERS]
+
+
+class BatchNorm:
+    """Each channel normalised over examples, height and width; keeps running statistics for the evaluation."""
+
+    def __init__(
+        self, name: str, weights: Weights, gradient: Weights, statistics: Weights, *, epsilon: float, momentum: float
+    ) -> None:
+        self._weight, self._bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        self._weight_gradient, self._bias_gradient = gradient[f"{name}.weight"], gradient[f"{name}.bias"]
+        self._mean, self._variance = statistics[f"{name}.running_mean"], statistics[f"{name}.running_var"]
+        self._epsilon, self._momentum = epsilon, momentum
+        self._buffers = Buffers()
+
+    def forward(self, values: Array, training: bool) -> Array:
+        flat = values.reshape(*values.shape[:2], -1)
+        output = self._buffers.get("output", flat.shape)
+        if training:
+            normal = self._normalised(flat)
+            np.multiply(normal, self._weight[:, None], out=output)
+            output += self._bias[:, None]
+        else:
+            scale = self._weight / np.sqrt(self._variance + self._epsilon)
+            np.multiply(flat, scale[:, None], out=output)
+            output += (self._bias - self._mean * scale)[:, None]
+        return output.reshape(values.shape)
+
+    def backward(self, delta: Array) -> Array:
+        flat = delta.reshape(self._normal.shape)
+        np.sum(np.sum(flat, axis=2), axis=0, out=self._bias_gradient)
+        np.sum(np.vecdot(flat, self._normal), axis=0, out=self._weight_gradient)
+        self._normal *= (self._weight_gradient / self._count)[:, None]  # the next forward pass makes it anew
+        flat -= self._normal
+        flat -= (self._bias_gradient / self._count)[:, None]
+        flat *= (self._weight / self._deviation)[:, None]
+        return delta
+
+    def _normalised(self, flat: Array) -> Array:
+        """Return the values with mean 0 and variance 1; move the running statistics."""
+        self._count = np.float32(flat.size // flat.shape[1])
+        self._normal = self._buffers.get("normal", flat.shape)
+        mean = np.sum(np.sum(flat, axis=2), axis=0) / self._count
+        np.subtract(flat, mean[:, None], out=self._normal)
+        variance = np.sum(np.vecdot(self._normal, self._normal), axis=0) / self._count
+        self._deviation = np.sqrt(variance + self._epsilon)
+        self._normal /= self._deviation[:, None]
+        self._follow(self._mean, mean)
+        self._follow(self._variance, variance * (self._count / (self._count - 1)))
+        return self._normal
+
+    def _follow(self, running: Array, batch: Array) -> None:
+        running *= 1 - self._momentum
+        running += self._momentum * batch

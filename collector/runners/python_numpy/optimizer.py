@@ -11,7 +11,7 @@ class Sgd:
     """Gradient descent with momentum and weight decay in the gradient."""
 
     def __init__(self, trial: Trial, size: int) -> None:
-        self._rate = trial["optimizer.learning_rate"]
+        self.rate = trial["optimizer.learning_rate"]
         self._momentum = trial["optimizer.momentum"]
         self._decay = trial["optimizer.weight_decay"]
         self._velocity = np.zeros(size, np.float32)
@@ -22,17 +22,18 @@ class Sgd:
         _add_decay(self._decay, values, gradients, self._scratch)
         self._velocity *= self._momentum
         self._velocity += gradients
-        values -= np.multiply(self._velocity, self._rate, out=self._scratch)
+        values -= np.multiply(self._velocity, self.rate, out=self._scratch)
 
 
 class Adam:
-    """Adam with weight decay in the gradient and epsilon outside the root."""
+    """Adam with weight decay in the gradient, AdamW with decay of the weights; epsilon stands outside the root."""
 
     def __init__(self, trial: Trial, size: int) -> None:
-        self._rate = trial["optimizer.learning_rate"]
+        self.rate = trial["optimizer.learning_rate"]
         self._betas = trial["optimizer.beta1"], trial["optimizer.beta2"]
         self._epsilon = trial["optimizer.epsilon"]
         self._decay = trial["optimizer.weight_decay"]
+        self._is_decoupled = trial["optimizer"] == "adamw"
         self._steps = 0
         self._first = np.zeros(size, np.float32)
         self._second = np.zeros(size, np.float32)
@@ -43,7 +44,10 @@ class Adam:
         scratch = self._scratch
         beta1, beta2 = self._betas
         self._steps += 1
-        _add_decay(self._decay, values, gradients, scratch)
+        if self._is_decoupled:
+            values *= 1 - self.rate * self._decay
+        else:
+            _add_decay(self._decay, values, gradients, scratch)
         self._first *= beta1
         self._first += np.multiply(gradients, 1 - beta1, out=scratch)
         self._second *= beta2
@@ -54,7 +58,7 @@ class Adam:
         np.sqrt(scratch, out=scratch)
         scratch += self._epsilon
         np.divide(self._first, scratch, out=scratch)
-        scratch *= self._rate / (1 - beta1**self._steps)
+        scratch *= self.rate / (1 - beta1**self._steps)
         values -= scratch
 
 

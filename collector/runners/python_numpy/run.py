@@ -11,7 +11,12 @@ from pathlib import Path
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 from _python.program import main
 
-SUPPORTED = {"device": ("cpu",), "variant": ("default",)}
+SUPPORTED = {
+    "device": ("cpu",),
+    "model": ("mlp", "lenet5", "cnn", "keras_cnn"),
+    "optimizer.schedule": ("constant", "cosine"),
+    "variant": ("default",),
+}
 
 
 def describe() -> dict[str, object]:

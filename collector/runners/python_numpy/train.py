@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from _python.data import Array, Data, Weights
 from _python.schedule import batch_slices
+from _python.trainer import Trainer as BaseTrainer
 from _python.trial import Trial
 from layers import Buffers
 from model import Parameters, build_layers, softmax_cross_entropy
@@ -27,13 +28,13 @@ def place(_: Trial, data: Data) -> Data:
     return data
 
 
-class Trainer:
+class Trainer(BaseTrainer[Indices]):
     """Model, optimizer and resident data of one trial."""
 
     def __init__(self, trial: Trial, data: Data, weights: Weights, dropout_rate: float) -> None:
         self.trial = trial
         self.data = data
-        self._parameters = Parameters({name: array.shape for name, array in weights.items()})
+        self._parameters = Parameters(weights)
         self.parameters = self._parameters.values.size
         self._generator = np.random.Generator(np.random.SFC64(trial["seed"]))
         self._layers = build_layers(trial, self._parameters, dropout_rate, self._generator)
@@ -42,22 +43,28 @@ class Trainer:
 
     def reset(self, weights: Weights) -> None:
         """Start again from `weights`: fresh optimizer, fresh random state, no loss."""
-        for name, view in self._parameters.weights.items():
-            np.copyto(view, weights[name])
+        self._parameters.load(weights)
         self._optimizer = build_optimizer(self.trial, self.parameters)
         self._generator.bit_generator.state = np.random.SFC64(self.trial["seed"]).state
         self._loss_sum = 0.0
 
-    def batches(self, row: int) -> Sequence[Indices]:
-        """Return the indices of one epoch's batches."""
-        order = self.data.order[row]
-        return [order[cut] for cut in batch_slices(len(order), self.trial["batch_size"])]
+    def batch(self, indices: Indices) -> Indices:
+        """Return the indices as they are: gathering the images is part of the step."""
+        return indices
 
     def step(self, batch: Indices) -> None:
         """Do one training step."""
         losses, _ = self._forward_and_backward(batch)
         self._optimizer.update(self._parameters.values, self._parameters.gradients)
         self._loss_sum += float(losses.sum())
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Train on with another learning rate."""
+        self._optimizer.rate = rate
+
+    def infer(self, batch: Indices) -> None:
+        """Compute the predicted class of each example."""
+        self._forward(self._gather(batch), training=False).argmax(axis=1)
 
     def synchronise(self) -> None:
         """Return at once: nothing runs in the background."""
@@ -103,6 +110,10 @@ class Trainer:
     def weights(self) -> Weights:
         """Return a copy of the weights; their layout is the canonical one."""
         return {name: view.copy() for name, view in self._parameters.weights.items()}
+
+    def statistics(self) -> Weights:
+        """Return a copy of the running statistics of batch norms."""
+        return {name: array.copy() for name, array in self._parameters.statistics.items()}
 
     def report(self) -> dict[str, Any]:
         """Return what the runtime knows of itself."""
