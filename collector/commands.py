@@ -19,22 +19,20 @@ from collector.data_commands import data_app
 from collector.data_files import DataFiles
 from collector.dataset import probe_dataset, read_dataset
 from collector.executors.local import LocalExecutor
-from collector.gating import GateResult
+from collector.gate_matrix import gate_matrix, gate_notes, gate_table
 from collector.launch import InterruptedCollectionError
 from collector.lock import host_lock, lock_path
-from collector.matrix import Cell, Group, MatrixError, Suite, expand_suite, known_suites, read_suite
+from collector.matrix import Group, MatrixError, Suite, expand_suite, known_suites, read_suite
 from collector.plan import Heat, plan_heats
 from collector.progress import TerminalReporter
 from collector.runner import (
     RunnerUnavailableError,
     known_runners,
     probe_description,
-    read_entry,
     read_runner,
 )
 from collector.setting import Setting
 from collector.toolchain import known_toolchains, setup_toolchains
-from collector.workload import known_workloads, read_workload
 from store.commands import DEFAULT_STORE, StorePath
 from store.database import Store
 
@@ -110,6 +108,7 @@ def gate(
     workload: WorkloadNames = "",
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every runner on every workload it supports.")] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Prove that runners do the same work as the float64 reference; nothing is timed.
@@ -120,7 +119,7 @@ def gate(
         raise MatrixError(
             "gate: nothing was chosen; expected --all, or --runner and --workload. See deadheat gate --help."
         )
-    cells = gate_matrix(runner, workload)
+    cells = gate_matrix(runner, workload, device=device)
     setting, records, console = machine_setting(), Store(store.resolve()), Console()
     collection.require_usable(records)
     with _one_interruption(), host_lock(lock_path(), "deadheat gate"), TerminalReporter(console) as report:
@@ -129,7 +128,9 @@ def gate(
     for reason in machine.unavailable.values():
         console.print(f"unavailable: {reason}", highlight=False, markup=False)
     console.print(gate_table(list(results.values())))
-    raise typer.Exit(0 if all(result.passed for result in results.values()) else 1)
+    for note in gate_notes(list(results.values())):
+        console.print(note, highlight=False, markup=False)
+    raise typer.Exit(1 if any(result.failure for result in results.values()) else 0)
 
 
 @app.command()
@@ -179,23 +180,6 @@ def choose_suite(name: str | None, runners: str, workloads: str, heats: int) -> 
     return Suite(name="chosen", description="Chosen on the command line", seed=DEFAULT_SEED, group=[group])
 
 
-def gate_matrix(runners: str, workloads: str) -> list[Cell]:
-    """Return one cell for each workload with every chosen runner that supports it."""
-    names = runners.split(",") if runners else known_runners()
-    entries = [read_entry(name) for name in names]
-    cells = []
-    for name in workloads.split(",") if workloads else known_workloads():
-        workload = read_workload(name)
-        able = [entry for entry in entries if name in read_runner(entry.runner).workloads]
-        if able:
-            group = Group(workloads=[name], runners=[str(e) for e in able], baseline=str(able[0]), heats=1)
-            suite = Suite(name="gate", description="", seed=DEFAULT_SEED, group=[group])
-            cells += expand_suite(suite)
-        elif workloads:
-            raise MatrixError(f"workload {workload.name}: none of {', '.join(names)} supports it. Name another.")
-    return cells
-
-
 def machine_setting() -> Setting:
     """Return the setting of this machine: local execution, data sets from the cache."""
     return Setting(executor=LocalExecutor(), data=verified_data)
@@ -213,16 +197,6 @@ def heats_table(heats: Sequence[Heat]) -> Table:
     for number, heat in enumerate(heats, start=1):
         order = " → ".join(f"{trial.entry.runner}{'*' if trial.control else ''}" for trial in heat.trials)
         table.add_row(str(number), heat.name.replace("[", r"\["), order)
-    return table
-
-
-def gate_table(results: Sequence[GateResult]) -> Table:
-    """Return the gate's matrix: entries and workloads down, parts across."""
-    parts = sorted({row.part for result in results for row in result.rows})
-    table = Table("entry", "workload", *parts)
-    for result in results:
-        cells = {row.part: "pass" if row.passed else "FAIL" for row in result.rows}
-        table.add_row(str(result.key.entry), result.key.workload, *(cells.get(part, "-") for part in parts))
     return table
 
 

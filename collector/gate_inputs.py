@@ -46,6 +46,7 @@ class Size:
     epoch_examples: tuple[int, ...]  # of each short epoch
     given_gradients: int
     checkpoint_steps: int
+    checkpoint_rate: float  # share of the workload's learning rate that the checkpoint is trained with
     image_side: int | None  # larger images are cut out of the middle
     expected_dtype: type[np.floating]  # float32 where arrays are large: as exact as what runners write
 
@@ -62,7 +63,8 @@ SMALL = Size(
     batch_size=32,
     epoch_examples=(9 * 32 + 17, 9 * 32 + 17),  # ten batches each, the last one smaller
     given_gradients=10,
-    checkpoint_steps=100,
+    checkpoint_steps=40,
+    checkpoint_rate=1.0,
     image_side=None,
     expected_dtype=np.float64,
 )
@@ -74,6 +76,7 @@ RESIDUAL = Size(  # compiling and computing residual networks takes long: one ba
     epoch_examples=(24,),
     given_gradients=3,
     checkpoint_steps=3,
+    checkpoint_rate=0.01,  # in so few steps of so few examples the whole rate leads nowhere
     image_side=64,
     expected_dtype=np.float32,
 )
@@ -198,7 +201,7 @@ class _Expected:
         size = gate_size(workload)
         self._first_example = int(order[0][0])
         self._batches = [row[i : i + size.batch_size] for row in order for i in range(0, len(row), size.batch_size)]
-        self.checkpoint = _as_given(self._trained((self._batches * size.checkpoint_steps)[: size.checkpoint_steps]))
+        self.checkpoint = _as_given(self._checkpoint(size))
 
     def arrays(self, gradients: Weights) -> dict[str, Array]:
         """Return everything that the gate compares, by the names of expected.npz."""
@@ -220,6 +223,14 @@ class _Expected:
                 self._architecture, self._weights, image, rate
             )
         return expected
+
+    def _checkpoint(self, size: Size) -> Weights:
+        optimizer = self._workload.optimizer
+        slow = optimizer.model_copy(update={"learning_rate": optimizer.learning_rate * size.checkpoint_rate})
+        batches = (self._batches * size.checkpoint_steps)[: size.checkpoint_steps]
+        pairs = [(self._images[batch], self._labels[batch]) for batch in batches]
+        gentle = self._workload.model_copy(update={"optimizer": slow})
+        return train(gentle, self._architecture, self._weights, pairs)[0]
 
     def _frozen_logits(self, batch: NDArray[np.int32]) -> Array:
         return logits_of(self._architecture, self._weights, self._images[batch], training=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from collector.data_files import DataFiles
 from collector.definition import content_hash
@@ -36,6 +40,7 @@ from collector.workload import Workload
 from store.database import Store
 from store.records import GateRow
 
+UNSUPPORTED = "unsupported: "
 TIMEOUT_S = 600.0  # of one entry on one workload
 KNOWN = "select * from gates where list_contains(?, gate_id) order by gated_at"
 GATE_CODE = ("gate.py", "gate_inputs.py", "reference.py", "architecture.py", "layers.py", "exceptions.toml")
@@ -71,10 +76,15 @@ class GateResult:
         return all(row.passed for row in self.rows)
 
     @property
+    def unsupported(self) -> str:
+        """Why the runner says that it cannot do this here; empty when it can."""
+        return next((row.found.removeprefix(UNSUPPORTED) for row in self.rows if row.found.startswith(UNSUPPORTED)), "")
+
+    @property
     def failure(self) -> str:
-        """The first part that failed in words; empty when all passed."""
+        """The first part that failed in words; empty when all passed, or the runner cannot do it here."""
         row = next((row for row in self.rows if not row.passed), None)
-        if row is None:
+        if row is None or self.unsupported:
             return ""
         if row.part == "run":
             return f"the gate's run did not end well: {row.found}"
@@ -138,7 +148,8 @@ def gate_entries(
     try:
         for result in _gated(due, setting, tell):
             results[result.key] = result
-            tell(f"gate {len(results)} of {len(wanted)}: {result.key}: {'passed' if result.passed else result.failure}")
+            outcome = result.failure or (f"{UNSUPPORTED}{result.unsupported}" if result.unsupported else "passed")
+            tell(f"gate {len(results)} of {len(wanted)}: {result.key}: {outcome}")
     finally:
         append_gates(setting.store, [result for result in results.values() if not result.is_known], campaign_id="")
     _remove_inputs(due, results, setting)
@@ -194,9 +205,7 @@ def inputs_folder(workload: Workload, setting: GateSetting) -> Path:
 
 def _gated(due: Mapping[GateKey, Cell], setting: GateSetting, tell: Callable[[str], None]) -> Iterator[GateResult]:
     """Run what is due, several trials in one process where the runner can, and yield each result as it is judged."""
-    for workload in {gate_content(cell.workload): cell.workload for cell in due.values()}.values():
-        tell(f"computing the reference of {workload.name} ({workload.optimizer.label})")
-        write_gate_inputs(workload, setting.data(workload.dataset), inputs_folder(workload, setting))
+    _write_inputs(list({gate_content(cell.workload): cell.workload for cell in due.values()}.values()), setting, tell)
     again: dict[GateKey, Cell] = {}
     for batch, ending in _run_batches(_batches(due, setting), setting):
         if ending.status == "interrupted":
@@ -210,6 +219,28 @@ def _gated(due: Mapping[GateKey, Cell], setting: GateSetting, tell: Callable[[st
         if ending.status == "interrupted":
             raise InterruptedCollectionError
         yield _judged(key, again[key], ending, setting)
+
+
+def _write_inputs(workloads: Sequence[Workload], setting: GateSetting, tell: Callable[[str], None]) -> None:
+    """Compute what the reference makes of each workload, one process for each core."""
+    tell(f"computing the float64 reference of {len(workloads)} workloads")
+    work = [(w, setting.data(w.dataset), inputs_folder(w, setting)) for w in workloads]
+    if len(work) <= 1:
+        for arguments in work:
+            _write_one(*arguments)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=context) as pool:
+        futures = {pool.submit(_write_one, *arguments): arguments[0] for arguments in work}
+        for number, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            workload = futures[future]
+            tell(f"reference {number} of {len(work)}: {workload.name} ({workload.optimizer.label})")
+
+
+def _write_one(workload: Workload, data: DataFiles, inputs: Path) -> None:
+    with threadpool_limits(1):  # two BLAS threads beside a busy core wait for each other
+        write_gate_inputs(workload, data, inputs)
 
 
 def _batches(due: Mapping[GateKey, Cell], setting: GateSetting) -> list[dict[GateKey, Cell]]:
@@ -285,7 +316,7 @@ def _checks(key: GateKey, cell: Cell, ending: Ending, runner: Runner, setting: G
         return [_failed_run(f"{ending.status}: {ending.message}")]
     events = read_events(output / "events.jsonl")
     if events[-1].kind == "unsupported":
-        return [_failed_run(f"unsupported: {events[-1].message}")]
+        return [_failed_run(f"{UNSUPPORTED}{events[-1].message}")]
     parameters = next((event.parameters for event in events if event.kind == "build_stop"), None)
     evidence = read_evidence(workload, setting.data(workload.dataset), inputs_folder(workload, setting), output)
     exceptions = runner.exceptions_of(key.entry.variant)
