@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
 
 import pytest
 
+from collector.axes import Axes
 from collector.campaign import read_campaigns
 from collector.collect import CollectError, collect
 from collector.executors.local import LocalExecutor
 from collector.launch import InterruptedCollectionError, launch_run
 from collector.matrix import Group, Suite
+from collector.runner import RUNNERS
 from collector.setting import Setting
+from collector.workload import WORKLOADS
 from store.database import Store
+from tests.conftest import TRAIN_EXAMPLES
+
+STEPS = {"mode": "steps", "steps": 50, "axes": Axes(batch_size=[32])}
+PUBLISHED = """
+[published]
+study = "a study"
+place = "its table"
+timed_phases = ["train", "eval"]
+"""
 
 
 class Silent:
@@ -54,10 +67,10 @@ class InterruptingExecutor(LocalExecutor):
             yield ending
 
 
-def suite(*variants: str, heats: int = 2, workload: str = "mnist_mlp", **settings: object) -> Suite:
+def suite(*variants: str, heats: int = 2, group: dict | None = None, **settings: object) -> Suite:
     runners = ["fake", *(f"fake:{variant}" for variant in variants)]
-    group = Group(workloads=[workload], runners=runners, baseline="fake", heats=heats)
-    return Suite(name="test", description="d", seed=1, timeout_s=20.0, group=[group], **settings)
+    asked = {"workloads": ["mnist_mlp"], "runners": runners, "baseline": "fake", "heats": heats} | (group or {})
+    return Suite(name="test", description="d", seed=1, timeout_s=20.0, group=[Group(**asked)], **settings)
 
 
 def statuses(store: Store) -> Counter:
@@ -112,6 +125,7 @@ def test_every_heat_has_the_baseline_twice(fresh_store, fake_setting):
         ("unknown_kind", "bad_events", "unknown kind"),
         ("out_of_order", "bad_events", "eval_start after compile_stop"),
         ("lying_clock", "bad_events", "by the collector's"),
+        ("no_loss", "bad_events", "training losses: got 0; expected 12"),
         ("less_work", "bad_events", "training examples"),
         ("no_evaluation", "bad_events", "evaluations: got 0; expected 12"),
         ("zero_examples", "bad_events", "examples: got 0"),
@@ -226,10 +240,88 @@ def test_the_raw_files_hold_what_the_row_says(fresh_store, fake_setting):
     assert json.loads((folder / "run.json").read_text())["run_id"] == row["run_id"]
 
 
-def test_the_steps_workload_needs_no_evaluation(fresh_store, fake_setting):
+def test_mode_steps_needs_no_evaluation(fresh_store, fake_setting):
     """One pair covers the timed steps, and there is no accuracy."""
-    collect(suite("slow", heats=1, workload="mnist_mlp_steps"), fresh_store, fake_setting, Silent())
+    collect(suite("slow", heats=1, group=STEPS), fresh_store, fake_setting, Silent())
 
     epochs = fresh_store.query("select epoch, examples, test_accuracy from epochs")
     assert set(map(tuple, epochs[["epoch", "examples"]].values)) == {(1.0, 1600.0)}
     assert epochs["test_accuracy"].isna().all()
+
+
+def test_mode_infer_tells_latency_and_throughput(fresh_store, fake_setting):
+    """Twenty passes one by one, 50 microseconds each but for the first, and twenty more in six milliseconds."""
+    asked = {"mode": "infer", "steps": 20, "axes": Axes(batch_size=[32])}
+    collect(suite("slow", heats=1, group=asked), fresh_store, fake_setting, Silent())
+
+    found = measured(fresh_store, "exact")
+    assert found["infer_latency_p50_s"] == pytest.approx(50e-6)
+    assert found["infer_latency_p95_s"] == pytest.approx(97.5e-6)
+    assert found["infer_examples_per_s"] == pytest.approx(20 * 32 / 0.006)
+    assert "limit_ratio" not in found
+    epochs = fresh_store.query("select epoch, examples, train_loss from epochs join runs using (run_id) where control order by 1")
+    assert epochs.fillna(-1).values.tolist() == [[1.0, 640.0, -1.0], [2.0, 640.0, -1.0]]
+    assert fresh_store.check() == []
+
+
+def test_the_framework_s_own_loader_makes_a_run_open(fresh_store, fake_setting):
+    """What it waited for is a measurement; axes and optimizer are columns."""
+    asked = {"axes": Axes(loader=["stream"], loader_workers=[2], optimizer=["sgd"], learning_rate=[0.2], epochs=[1])}
+    collect(suite("slow", heats=1, group=asked), fresh_store, fake_setting, Silent())
+
+    run = fresh_store.query("select * from runs where control").iloc[0]
+    assert (run["track"], run["loader"], run["loader_workers"], run["epochs"]) == ("open", "stream", 2, 1)
+    assert (run["optimizer"], run["learning_rate"], run["weight_decay"]) == ("sgd", 0.2, 0.0)
+    assert measured(fresh_store, "slow")["data_wait_s"] == pytest.approx(4 * 0.002)
+
+
+def test_what_cannot_be_run_is_a_row_with_its_reason(fresh_store, fake_setting):
+    """Workers of a resident loader, a loader that an entry lacks: nothing is started, and the rest is run."""
+    asked = {"axes": Axes(loader=["resident", "stream"], loader_workers=[0, 2], epochs=[1])}
+    summary = collect(suite("resident", heats=1, group=asked), fresh_store, fake_setting, Silent())
+
+    rows = fresh_store.query("select variant, loader, loader_workers, message from runs where status = 'unsupported'")
+    assert sorted(map(tuple, rows[["variant", "loader", "loader_workers"]].values)) == [
+        ("exact", "resident", 2), ("resident", "resident", 2), ("resident", "stream", 0), ("resident", "stream", 2),
+    ]  # fmt: skip
+    assert set(rows["message"]) == {
+        "the resident loader has no workers; 2 were asked for",
+        "fake:resident does not support the loader 'stream'; it supports resident",
+    }
+    assert (summary.failed, summary.statuses) == (0, {"completed": 3 + 2 + 2})
+
+
+def test_a_published_recipe_is_neither_gated_nor_closed(fresh_store, fake_setting, tmp_path):
+    """It is timed as the study timed it: here training and evaluation alone."""
+    text = (WORKLOADS / "mnist_mlp.toml").read_text()
+    (tmp_path / "mnist_mlp.toml").write_text(text + PUBLISHED)
+    setting = dataclasses.replace(fake_setting, workloads=tmp_path)
+    collect(suite("summed_loss", heats=1), fresh_store, setting, Silent())
+
+    runs = fresh_store.query("select distinct track, gate_passed is null as ungated, status from runs")
+    assert runs.values.tolist() == [["published", True, "completed"]]
+    assert fresh_store.query("select * from gates").empty
+    assert measured(fresh_store, "exact")["published_window_s"] == pytest.approx(0.072 + 0.024)
+
+
+def test_the_machine_s_limit_stands_beside_every_run_of_a_heat(fresh_store, fake_setting, tmp_path):
+    """Operations per second of the run, as a share of what the machine's best matrix product does."""
+    runners = tmp_path / "runners"
+    shutil.copytree(RUNNERS / "fake", runners / "fake")
+    definition = runners / "fake" / "runner.toml"
+    definition.write_text(definition.read_text().replace('class = "test"', 'class = "baseline"'))
+    asked = []
+    setting = dataclasses.replace(fake_setting, runners=runners, limit=lambda *a: asked.append(a) or 1e12)
+    collect(suite("slow"), fresh_store, setting, Silent())
+
+    trained = 3 * TRAIN_EXAMPLES * 2 * (3 * (784 * 128 + 128 * 10) - 784 * 128)
+    assert [(device, threads, len(cores)) for device, threads, cores in asked] == [("cpu", 1, 1)] * 2
+    assert fresh_store.query("select distinct train_flops, machine_flops_per_s from runs").values.tolist() == [
+        [trained, 1e12]
+    ]
+    assert measured(fresh_store, "slow")["limit_ratio"] == pytest.approx(trained / 0.144 / 1e12)
+
+
+def measured(store: Store, variant: str) -> dict[str, float]:
+    frame = store.query("select metric, value from measurements join runs using (run_id) where variant = ?", [variant])
+    return dict(zip(frame["metric"], frame["value"], strict=True))

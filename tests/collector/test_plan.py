@@ -19,7 +19,7 @@ VARIANTS = ("slow", "crash", "killed", "hang", "diverge", "silent", "nan", "half
 
 def suite(heats: int = 10, variants: tuple[str, ...] = ("slow", "crash"), seed: int = 1) -> Suite:
     runners = ["fake", *(f"fake:{v}" for v in variants)]
-    group = Group(workloads=["mnist_mlp", "mnist_mlp_steps"], runners=runners, baseline="fake", heats=heats)
+    group = Group(workloads=["mnist_mlp", "mnist_lenet"], runners=runners, baseline="fake", heats=heats)
     return Suite(name="s", description="d", seed=seed, group=[group])
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 MS = 1_000_000  # nanoseconds
 PHASES_MS = {"import_stop": 1, "load_stop": 2, "preprocess_stop": 3, "build_stop": 4, "compile_stop": 5}
 FIRST_STEP_MS, PAIR_MS, EVAL_MS, SHUTDOWN_MS = 1, 6, 2, 1
+PASS_MS = 0.05  # a forward pass of mode infer, after the first
+WAIT_S = 0.002  # for the loader, in each pair
 PARAMETERS = {"mlp": 101770, "lenet5": 44426}
 
 
@@ -49,8 +51,9 @@ def set_up(events: Events, trial: dict, variant: str) -> None:
 
 def epoch_pairs(trial: dict) -> list[tuple[float, int]]:
     """Return position and examples of every epoch pair."""
-    if trial["mode"] == "steps":
-        return [(1.0, trial["steps"] * trial["batch_size"])]
+    if trial["mode"] != "train":
+        pairs = [1.0, 2.0] if trial["mode"] == "infer" else [1.0]
+        return [(epoch, trial["steps"] * trial["batch_size"]) for epoch in pairs]
     examples, parts = idx_length(trial["data.train_images"]), trial["evaluations_per_epoch"]
     batches = -(-examples // trial["batch_size"])
     cuts = [min(examples, batches * k // parts * trial["batch_size"]) for k in range(parts + 1)]
@@ -69,12 +72,24 @@ def train(events: Events, trial: dict, variant: str) -> None:
         lying_ms = 10_000 if variant == "lying_clock" else 0
         remaining_ms = pair_ms - (FIRST_STEP_MS if number == 0 else 0) + lying_ms
         loss = 2.0 / (number + 1)
-        events.write("epoch_stop", remaining_ms, epoch=epoch, examples=trained, train_loss=loss, data_wait_s=0.0)
+        if trial["mode"] == "infer" and number == 0:
+            remaining_ms -= predict_one_by_one(events, trial["steps"])
+        told = {} if trial["mode"] == "infer" or variant == "no_loss" else {"train_loss": loss}
+        wait_s = WAIT_S if trial["loader"] == "stream" else 0.0
+        events.write("epoch_stop", remaining_ms, epoch=epoch, examples=trained, data_wait_s=wait_s, **told)
         if trial["mode"] == "train" and variant != "no_evaluation":
             correct = int(test_examples * min(0.99, 0.90 + 0.01 * number))
             events.write("eval_start", epoch=epoch)
             events.write("eval_stop", EVAL_MS, epoch=epoch, examples=test_examples, correct=correct, loss=loss)
         misbehave_after_pair(events, variant, epoch)
+
+
+def predict_one_by_one(events: Events, passes: int) -> float:
+    """Write a chunk for each pass after the first step's millisecond; return how many milliseconds they took."""
+    events.write("chunk_stop", steps=1)
+    for number in range(2, passes + 1):
+        events.write("chunk_stop", PASS_MS, steps=number)
+    return PASS_MS * (passes - 1)
 
 
 def misbehave_after_pair(events: Events, variant: str, epoch: float) -> None:
@@ -126,7 +141,7 @@ def write_gate(trial: dict, variant: str) -> None:
     targets = {"gradient": "b.gradient", "given": "c.weights", "step1": "d.weights1", "step2": "d.weights2"}
     for name in expected.files:
         prefix, _, parameter = name.partition(".")
-        if parameter:
+        if prefix in targets:
             scale = sums if prefix == "gradient" else 1
             np.save(output / f"{targets[prefix]}.{parameter}.npy", expected[name] * scale)
     logits, labels = expected["test_logits"], expected["test_labels"]
@@ -135,6 +150,22 @@ def write_gate(trial: dict, variant: str) -> None:
     np.save(output / "f.logits.npy", logits)
     np.save(output / "f.loss.npy", expected["test_loss"])
     np.save(output / "f.correct.npy", np.array([float((logits.argmax(axis=1) == labels).sum())]))
+    if "dropout.mean" in expected.files:
+        drawn = np.random.default_rng(0).normal(size=(trial["gate.dropout_repeats"], len(expected["dropout.mean"])))
+        drawn = (drawn - drawn.mean(axis=0)) / drawn.std(axis=0)
+        np.save(output / "g.logits.npy", expected["dropout.mean"] + drawn * np.sqrt(expected["dropout.variance"]))
+    if trial["loader"] == "stream":
+        write_loaded(trial, output)
+
+
+def write_loaded(trial: dict, output: Path) -> None:
+    """Hand in the training set as the loader's epoch, back to front."""
+    import numpy as np
+
+    pixels = np.fromfile(trial["data.train_images"], dtype=np.uint8)[16:].reshape(-1, 1, 28, 28)[::-1]
+    images = (pixels / np.float32(255) - np.float32(trial["data.mean"][0])) / np.float32(trial["data.std"][0])
+    np.save(output / "l.images.npy", images.astype(np.float32))
+    np.save(output / "l.labels.npy", np.fromfile(trial["data.train_labels"], dtype=np.uint8)[8:][::-1].astype(np.int32))
 
 
 def run(trial_path: str, events_path: str) -> None:
