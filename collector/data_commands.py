@@ -29,21 +29,23 @@ data_app = typer.Typer(no_args_is_help=True, help="Get the data sets. Example: d
 
 @data_app.command()
 def fetch(
-    name: Annotated[str | None, typer.Argument(help="The data set; `deadheat data list` shows them.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; `deadheat data list` shows them.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All data sets.")] = False,
     folder: Annotated[Path | None, typer.Option("--from", help="A folder to look into first.")] = None,
 ) -> None:
-    """Get a data set from the first source that has it, and verify every file.
+    """Get data sets, each from the first source that has it, and verify every file.
 
-    Example: deadheat data fetch mnist
+    Example: deadheat data fetch mnist cifar10
     """
-    if (name is None) is not every:
+    if bool(names) is every:
         raise DatasetError(
-            f"data fetch: got {'a name and --all' if name else 'no name'}; expected a name or --all. "
+            f"data fetch: got {'names and --all' if names else 'no name'}; expected names or --all. "
             f"Known data sets: {', '.join(known_datasets())}."
         )
     given = [FolderSource(kind="folder", path=str(folder))] if folder else []
-    for dataset in map(read_dataset, known_datasets() if name is None else [name]):
+    for dataset in list(map(read_dataset, names or known_datasets())):
         with _progress() as report:
             fetch_dataset(dataset, sources=[*given, *dataset.sources], report=report)
         typer.echo(f"{dataset.name}: verified in {dataset_folder(dataset)}")

