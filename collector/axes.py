@@ -20,16 +20,21 @@ DEFAULT_EVALUATIONS_PER_EPOCH = 4  # METHODS §4; in mode train, for a workload 
 class Axes(Definition):
     """The values that a group's cells are made of; none given means the workload's own."""
 
-    device: Annotated[list[Device], Field(min_length=1)] = ["cpu"]
-    dtype: Annotated[list[Dtype], Field(min_length=1)] = ["fp32"]
-    batch_size: list[Positive] = []
-    threads: Annotated[list[Positive], Field(min_length=1)] = [1]
-    loader: Annotated[list[Loader], Field(min_length=1)] = ["resident"]
-    loader_workers: Annotated[list[Annotated[int, Field(ge=0, le=16)]], Field(min_length=1)] = [0]
-    optimizer: list[Literal["sgd", "momentum", "adam", "adamw"]] = []
-    learning_rate: list[PositiveFloat] = []
-    weight_decay: list[NotNegative] = []
-    epochs: list[Positive] = []
+    device: Annotated[list[Device], Field(min_length=1, description="Devices (cpu, cuda)")] = ["cpu"]
+    dtype: Annotated[list[Dtype], Field(min_length=1, description="Number formats (fp32, tf32, bf16)")] = ["fp32"]
+    batch_size: Annotated[list[Positive], Field(description="Batch sizes")] = []
+    threads: Annotated[list[Positive], Field(min_length=1, description="Numbers of compute threads")] = [1]
+    loader: Annotated[list[Loader], Field(min_length=1, description="Loaders (resident, stream)")] = ["resident"]
+    loader_workers: Annotated[
+        list[Annotated[int, Field(ge=0, le=16)]], Field(min_length=1, description="Workers of the stream loader")
+    ] = [0]
+    optimizer: Annotated[
+        list[Literal["sgd", "momentum", "adam", "adamw"]],
+        Field(description="Optimizers (sgd, momentum, adam, adamw)"),
+    ] = []
+    learning_rate: Annotated[list[PositiveFloat], Field(description="Learning rates")] = []
+    weight_decay: Annotated[list[NotNegative], Field(description="Weight decays")] = []
+    epochs: Annotated[list[Positive], Field(description="Epochs to train")] = []
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield every combination, the last axis fastest; None where the workload decides."""

@@ -55,6 +55,7 @@ class Summary:
     statuses: Mapping[str, int]  # of the runs of this call
     left_out: Mapping[str, str]  # entry and workload -> why
     refused: int  # entries that failed the gate
+    unsupported: Sequence[str] = ()  # why, for each entry and cell
     already_finished: bool = False
 
     @property
@@ -97,6 +98,7 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
         statuses=statuses,
         left_out={str(key): reason for key, reason in left_out.items()},
         refused=sum(not result.passed for result in gates.values()),
+        unsupported=[refusal.reason for refusal in matrix.refusals],
     )
 
 

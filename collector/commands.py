@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from collector import collect as collection
+from collector.choice import Choice, choose_suite, refusal_lines, with_choice
 from collector.collect import Summary, collect, gate_cells, probe_machine
 from collector.data_commands import data_app
 from collector.data_files import DataFiles
@@ -22,7 +23,7 @@ from collector.executors.local import LocalExecutor
 from collector.gate_matrix import gate_matrix, gate_notes, gate_table
 from collector.launch import InterruptedCollectionError
 from collector.lock import host_lock, lock_path
-from collector.matrix import Group, MatrixError, Suite, expand_suite, known_suites, read_suite
+from collector.matrix import MatrixError, expand_matrix
 from collector.plan import Heat, plan_heats
 from collector.progress import TerminalReporter
 from collector.runner import (
@@ -40,11 +41,8 @@ app = typer.Typer()
 app.add_typer(data_app, name="data")
 
 PROJECT = Path(__file__).parent.parent
-DEFAULT_SEED = 20260101
-SuiteName = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Name of a suite, or the path of a .toml.")]
-RunnerNames = Annotated[str, typer.Option("--runner", help="Runners instead of a suite's, separated by commas.")]
-WorkloadNames = Annotated[str, typer.Option("--workload", help="Workloads instead of a suite's, separated by commas.")]
-Heats = Annotated[int, typer.Option("--heats", min=1, help="Heats, with --runner and --workload.")]
+RunnerNames = Annotated[str, typer.Option("--runner", help="Runners, separated by commas.")]
+WorkloadNames = Annotated[str, typer.Option("--workload", help="Workloads, separated by commas.")]
 
 
 @app.command()
@@ -64,35 +62,41 @@ def setup(
 
 
 @app.command()
-def plan(suite: SuiteName = None, runner: RunnerNames = "", workload: WorkloadNames = "", heats: Heats = 10) -> None:
+@with_choice
+def plan(choice: Choice) -> None:
     """Show the heats of a suite in the order in which they would be run.
 
     Example: deadheat plan demo
     """
-    chosen = choose_suite(suite, runner, workload, heats)
-    planned = plan_heats(chosen, expand_suite(chosen))
+    chosen = choose_suite(choice)
+    matrix = expand_matrix(chosen)
+    planned = plan_heats(chosen, matrix.cells)
     console = Console()
     console.print(f"{chosen.name}: {chosen.description}", highlight=False, markup=False)
     console.print(heats_table(planned))
+    for line in refusal_lines([refusal.reason for refusal in matrix.refusals]):
+        console.print(line, highlight=False, markup=False)
     runs = sum(len(heat.trials) for heat in planned)
     console.print(f"{len(planned)} heats, {runs} runs, seed {chosen.seed}; * is the A/A control", highlight=False)
 
 
 @app.command()
+@with_choice
 def run(
-    suite: SuiteName = None,
-    runner: RunnerNames = "",
-    workload: WorkloadNames = "",
-    heats: Heats = 10,
+    choice: Choice,
     *,
-    once: Annotated[bool, typer.Option(help="Do nothing if this environment has measured the suite.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do nothing if this environment has measured the suite.")
+    ] = False,
     store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Run a suite: gate, then heat after heat. Interrupted, the same command goes on where it stopped.
 
     Example: deadheat run demo
+
+    Example: deadheat run --runner python_pytorch,python_jax --workload mnist_lenet --batch-size 32,128 --heats 6
     """
-    chosen = choose_suite(suite, runner, workload, heats)
+    chosen = choose_suite(choice)
     console = Console()
     purpose = f"deadheat run {chosen.name}"
     with _one_interruption(), host_lock(lock_path(), purpose), TerminalReporter(console) as report:
@@ -161,25 +165,6 @@ def _one_interruption() -> Iterator[None]:
         raise InterruptedCollectionError from None
 
 
-def choose_suite(name: str | None, runners: str, workloads: str, heats: int) -> Suite:
-    """Return the suite of that name, or one made of the runners and workloads given instead."""
-    if name:
-        if runners or workloads:
-            raise MatrixError(
-                f"suite {name}: --runner and --workload were given too; expected either a suite or both of them. "
-                "Leave one out."
-            )
-        return read_suite(name)
-    if not (runners and workloads):
-        raise MatrixError(
-            f"no suite was named; expected one of {', '.join(known_suites())}, or --runner and --workload. "
-            "Example: deadheat run demo"
-        )
-    names = runners.split(",")
-    group = Group(workloads=workloads.split(","), runners=names, baseline=names[0], heats=heats)
-    return Suite(name="chosen", description="Chosen on the command line", seed=DEFAULT_SEED, group=[group])
-
-
 def machine_setting() -> Setting:
     """Return the setting of this machine: local execution, data sets from the cache."""
     return Setting(executor=LocalExecutor(), data=verified_data)
@@ -195,7 +180,9 @@ def heats_table(heats: Sequence[Heat]) -> Table:
     """Return the heats as a table: order, cell and who runs when."""
     table = Table("#", "heat", "order")
     for number, heat in enumerate(heats, start=1):
-        order = " → ".join(f"{trial.entry.runner}{'*' if trial.control else ''}" for trial in heat.trials)
+        variants = Counter(entry.runner for entry in heat.cell.entries)
+        names = [str(t.entry) if variants[t.entry.runner] > 1 else t.entry.runner for t in heat.trials]
+        order = " → ".join(f"{n}{'*' if t.control else ''}" for n, t in zip(names, heat.trials, strict=True))
         table.add_row(str(number), heat.name.replace("[", r"\["), order)
     return table
 
@@ -205,6 +192,7 @@ def summary_lines(summary: Summary, store: Path) -> list[str]:
     if summary.already_finished:
         return [f"{summary.campaign_id}: already measured in this environment; nothing to do (--once)."]
     lines = [f"left out: {key}: {reason}" for key, reason in summary.left_out.items()]
+    lines += refusal_lines(summary.unsupported)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(summary.statuses).items()))
     lines.append(f"{summary.campaign_id}: {counts or 'nothing was left to run'}. Records: {store}")
     lines.append("Next: deadheat report, or deadheat site.")

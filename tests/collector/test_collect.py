@@ -259,7 +259,9 @@ def test_mode_infer_tells_latency_and_throughput(fresh_store, fake_setting):
     assert found["infer_latency_p95_s"] == pytest.approx(97.5e-6)
     assert found["infer_examples_per_s"] == pytest.approx(20 * 32 / 0.006)
     assert "limit_ratio" not in found
-    epochs = fresh_store.query("select epoch, examples, train_loss from epochs join runs using (run_id) where control order by 1")
+    epochs = fresh_store.query(
+        "select epoch, examples, train_loss from epochs join runs using (run_id) where control order by epoch"
+    )
     assert epochs.fillna(-1).values.tolist() == [[1.0, 640.0, -1.0], [2.0, 640.0, -1.0]]
     assert fresh_store.check() == []
 
