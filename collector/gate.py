@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.causes import likely_cause
+from collector.causes import likely_causes
 from collector.data_files import read_split, standardised
 from collector.evidence import Array, Evidence
 from collector.exceptions import read_exceptions
@@ -91,6 +91,14 @@ def judge(
     exceptions
         Names of the forms in exceptions.toml that the entry declares.
     """
+    checks = _compared(evidence, parameters, dtype, loader, exceptions)
+    causes = likely_causes(evidence, {check.part for check in checks if not check.passed})
+    return [check if check.passed or check.cause else replace(check, cause=causes[check.part]) for check in checks]
+
+
+def _compared(
+    evidence: Evidence, parameters: int | None, dtype: str, loader: str, exceptions: Collection[str]
+) -> list[Check]:
     comparison = _Comparison(evidence, exceptions)
     if dtype != "fp32":
         return list(comparison.lower_precision(dtype))
@@ -323,7 +331,6 @@ class _Comparison:
             found=shown[1],
             error=error,
             tolerance=limit,
-            cause="" if error <= limit else likely_cause(quantity, expected, found),
         )
 
 
