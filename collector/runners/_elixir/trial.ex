@@ -35,9 +35,15 @@ defmodule Deadheat.Trial do
   @spec float!(t, String.t()) :: float
   def float!(trial, key), do: fetch!(trial, key, &is_number/1, "a number") * 1.0
 
+  @doc "The list of numbers under `key`, as floats."
+  @spec floats!(t, String.t()) :: [float]
+  def floats!(trial, key), do: trial |> fetch!(key, &numbers?/1, "a list of numbers") |> Enum.map(&(&1 * 1.0))
+
   @doc "The text under `key`."
   @spec text!(t, String.t()) :: String.t()
   def text!(trial, key), do: fetch!(trial, key, &is_binary/1, "a string")
+
+  defp numbers?(value), do: is_list(value) and Enum.all?(value, &is_number/1)
 
   defp fetch!(trial, key, fits?, expected) do
     value = Map.get(trial, key)

@@ -3,7 +3,7 @@ module Trials
 
 Base.Experimental.@optlevel 0     # runs once: compiling costs more than it gains
 
-export Trial, TrialError, read_trial, parse_trial, integer, number, text
+export Trial, TrialError, read_trial, parse_trial, integer, number, numbers, text
 
 "What a runner is asked to do: the keys of the runner contract and their values."
 const Trial = Dict{String,Any}
@@ -68,6 +68,9 @@ integer(trial::Trial, key::String) = lookup(trial, key, Int)::Int
 
 "Return the value of `key` as a Float64; whole numbers count."
 number(trial::Trial, key::String) = Float64(lookup(trial, key, Union{Int,Float64})::Union{Int,Float64})
+
+"Return the value of `key`, a list of numbers, as Float64s."
+numbers(trial::Trial, key::String) = Float64[item for item in lookup(trial, key, Vector{Any})::Vector{Any}]
 
 "Return the value of `key` as a String."
 text(trial::Trial, key::String) = lookup(trial, key, String)::String

@@ -6,6 +6,9 @@ defmodule ElixirBeam.Gate do
   alias Deadheat.{Events, Npy, Trial}
   alias ElixirBeam.{Data, Model, Optimizer, Runtime, Setup, Train}
 
+  # Examples of one call in part G.
+  @dropout_batch 256
+
   @doc "Writes all parts into the trial's output folder, then `run_stop`."
   @spec run(Setup.t(), Events.t()) :: :ok
   def run(setup, events) do
@@ -17,6 +20,7 @@ defmodule ElixirBeam.Gate do
     first_gradient(state, Enum.at(batches, 0), output)
     given_updates(state, Model.read!(Trial.text!(setup.trial, "gate.gradients")), output)
     two_steps(state, Enum.take(batches, 2), output)
+    dropout(setup, state.parameters, output)
     evaluation(setup, Model.new(Model.read!(Trial.text!(setup.trial, "gate.checkpoint"))), output)
     Events.write(events, :run_stop, Runtime.facts())
   end
@@ -71,6 +75,23 @@ defmodule ElixirBeam.Gate do
     write_rows!(Enum.map(predictions, fn {logits, _} -> logits end), output, "f.logits")
     write!([score.correct], output, "f.correct")
     write!([score.loss], output, "f.loss")
+  end
+
+  # Part G: the same example again and again, each time with masks of its own.
+  defp dropout(setup, parameters, output) do
+    [[[first | _] | _] | _] = setup.order
+    batch = Data.batch(setup.train, setup.palette, List.duplicate(first, @dropout_batch))
+    rate = Trial.float!(setup.trial, "model.dropout_rate")
+    generator = Model.dropout(rate, Trial.integer!(setup.trial, "seed"))
+    calls = div(Trial.integer!(setup.trial, "gate.dropout_repeats"), @dropout_batch)
+
+    {parts, _} =
+      Enum.map_reduce(1..calls//1, generator, fn _, generator ->
+        {_, logits, generator} = Model.loss(parameters, batch, generator)
+        {logits, generator}
+      end)
+
+    if rate > 0, do: parts |> Enum.concat() |> write_rows!(output, "g.logits")
   end
 
   defp write_rows!([row | _] = rows, output, name),

@@ -26,16 +26,29 @@ defmodule ElixirBeam.Setup do
     "loss" => ["softmax_cross_entropy"],
     "mode" => ["train", "steps", "gate"],
     "model" => ["mlp"],
-    "optimizer" => Optimizer.known()
+    "optimizer" => Optimizer.known(),
+    "optimizer.schedule" => ["constant"]
   }
 
   @doc "Why this runner cannot do the trial, or nil."
   @spec obstacle(Trial.t()) :: String.t() | nil
   def obstacle(trial) do
-    Enum.find_value(@supported, fn {key, known} ->
-      value = Trial.text!(trial, key)
-      unless value in known, do: "#{key} is #{value}; this runner knows #{Enum.join(known, ", ")}"
-    end)
+    unknown =
+      Enum.find_value(@supported, fn {key, known} ->
+        value = Trial.text!(trial, key)
+        unless value in known, do: "#{key} is #{value}; this runner knows #{Enum.join(known, ", ")}"
+      end)
+
+    unknown || too_many(trial)
+  end
+
+  defp too_many(trial) do
+    counts = [
+      {"model.hidden_layers", Trial.integer!(trial, "model.hidden_layers")},
+      {"channels of data.mean", length(Trial.floats!(trial, "data.mean"))}
+    ]
+
+    Enum.find_value(counts, fn {key, count} -> if count != 1, do: "#{key} is #{count}; this runner knows 1" end)
   end
 
   @doc "Makes the trial ready, and writes the events of its phases."
@@ -45,7 +58,9 @@ defmodule ElixirBeam.Setup do
     {order, arrays} = {Data.read_order!(trial), Model.read!(Trial.text!(trial, "weights"))}
     Events.write(events, :load_stop)
 
-    palette = Data.palette(Trial.float!(trial, "data.mean"), Trial.float!(trial, "data.std"))
+    [mean] = Trial.floats!(trial, "data.mean")
+    [std] = Trial.floats!(trial, "data.std")
+    palette = Data.palette(mean, std)
     Events.write(events, :preprocess_stop)
 
     parameters = Model.new(arrays)

@@ -8,7 +8,10 @@ function write_model(folder::String, prefix::String, model::Mlp)
     end
 end
 
-"Parts A to D and F, each from its weights and a fresh optimizer."
+"Examples of one call in part G."
+const DROPOUT_BATCH = 256
+
+"Parts A to D, F and, with dropout, G; each from its weights and a fresh optimizer."
 function prove!(session::Session, trial::Trial, weights::Mlp, batches::Batches, test::Vector{Examples})
     folder, seed = text(trial, "output"), integer(trial, "seed")
     prove_forward(reset!(session, weights, seed), folder, batches)
@@ -16,6 +19,10 @@ function prove!(session::Session, trial::Trial, weights::Mlp, batches::Batches, 
     prove_optimizer(reset!(session, weights, seed), folder, text(trial, "gate.gradients"))
     prove_steps(reset!(session, weights, seed), folder, batches)
     prove_evaluation(reset!(session, read_model(text(trial, "gate.checkpoint")), seed), folder, test)
+    rate = Float32(number(trial, "model.dropout_rate"))
+    if rate > 0
+        prove_dropout(reset!(session, weights, seed), folder, batches, rate, integer(trial, "gate.dropout_repeats"))
+    end
 end
 
 "Part A: the loss of every batch with frozen weights, and the logits of the first batch."
@@ -70,4 +77,13 @@ function prove_evaluation(session::Session, folder::String, test::Vector{Example
     write_npy(joinpath(folder, "f.logits.npy"), reduce(hcat, logits))
     write_npy(joinpath(folder, "f.correct.npy"), Int32[correct])
     write_npy(joinpath(folder, "f.loss.npy"), [loss_sum / sum(length, test)])
+end
+
+"Part G: the logits of the first example again and again, each time with masks of its own."
+function prove_dropout(session::Session, folder::String, batches::Batches, rate::Float32, repeats::Int)
+    make_room!(session, DROPOUT_BATCH)
+    work = workspace(session, DROPOUT_BATCH)
+    work.images .= view(batches.examples.images, :, batches.order[1, 1] + 1)
+    logits = [copy(forward!(work, session.model, session.rng, rate)) for _ in 1:(repeats ÷ DROPOUT_BATCH)]
+    write_npy(joinpath(folder, "g.logits.npy"), reduce(hcat, logits))
 end

@@ -36,7 +36,7 @@ end_unsupported(LOG, unsupported_cut(TRIAL, ORDER))
 const WEIGHTS = read_model(text(TRIAL, "weights"))
 write_event(LOG, "load_stop", time_ns())
 
-const LEVELS = standardised_levels(number(TRIAL, "data.mean"), number(TRIAL, "data.std"))
+const LEVELS = standardised_levels(only(numbers(TRIAL, "data.mean")), only(numbers(TRIAL, "data.std")))
 const BATCHES = Batches(standardise(RAW_TRAIN, LEVELS), ORDER, integer(TRIAL, "batch_size"))
 const TEST = standardised_batches(RAW_TEST, LEVELS, integer(TRIAL, "eval_batch_size"))
 write_event(LOG, "preprocess_stop", time_ns())

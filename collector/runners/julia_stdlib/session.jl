@@ -8,6 +8,7 @@ const SUPPORTED = [
     "model" => ["mlp"],
     "loss" => ["softmax_cross_entropy"],
     "optimizer" => ["sgd", "adam"],
+    "optimizer.schedule" => ["constant"],
     "device" => ["cpu"],
     "dtype" => ["fp32"],
     "loader" => ["resident"],
@@ -38,6 +39,10 @@ function unsupported_reason(trial::Trial)
     for (key, values) in SUPPORTED
         given = text(trial, key)
         given in values || return string(key, ": got ", given, "; this runner supports ", join(values, ", "))
+    end
+    for (key, given) in ("model.hidden_layers" => integer(trial, "model.hidden_layers"),
+                         "channels of data.mean" => length(numbers(trial, "data.mean")))
+        given == 1 || return string(key, ": got ", given, "; this runner supports 1")
     end
     return ""
 end

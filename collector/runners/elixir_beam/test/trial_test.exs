@@ -7,7 +7,7 @@ defmodule Deadheat.TrialTest do
   @text """
   {
   "batch_size": 32,
-  "data.mean": 0.1307,
+  "data.mean": [0.1307],
   "data.train_images": "/data/Ünïcode, with: comma/images",
   "flag": true,
   "list": [1, 2.5, "a"],
@@ -20,7 +20,7 @@ defmodule Deadheat.TrialTest do
   test "every kind of value is read" do
     assert Trial.parse(@text) == %{
              "batch_size" => 32,
-             "data.mean" => 0.1307,
+             "data.mean" => [0.1307],
              "data.train_images" => "/data/Ünïcode, with: comma/images",
              "flag" => true,
              "list" => [1, 2.5, "a"],

@@ -11,8 +11,8 @@ end
 const SETTINGS = """
 {
 "batch_size": 4,
-"data.mean": 0.5,
-"data.std": 0.25,
+"data.mean": [0.5],
+"data.std": [0.25],
 "data.test_images": "a folder/t10k-images é",
 "epochs": 2,
 "flags": [1, 2.5, "x"],
