@@ -1,74 +1,83 @@
-"""The models of the contract (§5) as functions of the parameters, a flat dictionary of canonical names and layouts."""
+"""The models of the contract (§5) as pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from jax import Array
+from jax.nn import relu
+from layers import Layers, flatten, max_pool, max_pool_3x3
+from learner import Arrays
+from setting import Setting
 
-import jax
-import jax.numpy as jnp
-from _python.trial import Trial
-from jax import Array, lax
-
-Parameters = dict[str, Array]
-Model = Callable[[Parameters, Array, Array | None], Array]  # parameters, images, dropout key or None -> logits
+BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
 
-def build_model(trial: Trial, dropout_rate: float) -> Model:
-    """Return the forward pass of a trial's model; a key of None means evaluation mode."""
-    if trial["model"] == "mlp":
-        return lambda parameters, images, key: mlp(parameters, images, key, dropout_rate)
-    return lambda parameters, images, _: lenet5(parameters, images)
+def apply_model(setting: Setting, weights: Arrays, images: Array, key: Array | None) -> tuple[Array, Arrays]:
+    """Return logits and, in training, the running statistics after this pass; a key of None means evaluation."""
+    layers = Layers(setting=setting, weights=weights, key=key)
+    return MODELS[setting.model](layers, images), layers.statistics
 
 
-def mlp(parameters: Parameters, images: Array, key: Array | None, dropout_rate: float) -> Array:
-    """Return the logits of a perceptron with one hidden layer."""
-    values = images.reshape(len(images), -1)
-    values = jax.nn.relu(dense(parameters, "hidden", values))
-    if key is not None and dropout_rate > 0:
-        values = dropout(key, values, dropout_rate)
-    return dense(parameters, "output", values)
+def mlp(layers: Layers, images: Array) -> Array:
+    """Return the logits of a perceptron with one or two hidden layers."""
+    values = layers.dropout(relu(layers.dense("hidden", flatten(images))))
+    if layers.setting.hidden_layers == 2:
+        values = relu(layers.dense("hidden2", values))
+    return layers.dense("output", values)
 
 
-def lenet5(parameters: Parameters, images: Array) -> Array:
+def lenet5(layers: Layers, images: Array) -> Array:
     """Return the logits of LeNet-5 with ReLU and max-pooling."""
-    values = max_pool(jax.nn.relu(convolution(parameters, "conv1", images)))
-    values = max_pool(jax.nn.relu(convolution(parameters, "conv2", values)))
-    values = values.reshape(len(values), -1)
-    values = jax.nn.relu(dense(parameters, "dense1", values))
-    values = jax.nn.relu(dense(parameters, "dense2", values))
-    return dense(parameters, "dense3", values)
+    values = max_pool(relu(layers.convolution("conv1", images)))
+    values = max_pool(relu(layers.convolution("conv2", values)))
+    values = relu(layers.dense("dense1", flatten(values)))
+    values = relu(layers.dense("dense2", values))
+    return layers.dense("dense3", values)
 
 
-def dense(parameters: Parameters, layer: str, values: Array) -> Array:
-    """Return an affine map; weights are [out, in], which XLA multiplies as fast as [in, out]."""
-    return values @ parameters[f"{layer}.weight"].T + parameters[f"{layer}.bias"]
+def cnn(layers: Layers, images: Array) -> Array:
+    """Return the logits of two convolutions, with batch norm or without, and two dense layers."""
+    values = images
+    for number in (1, 2):
+        values = relu(layers.convolution(f"conv{number}", values))
+        if layers.setting.has_norms:
+            values = layers.norm(f"norm{number}", values)
+        values = max_pool(values)
+    return layers.dense("output", layers.dropout(relu(layers.dense("hidden", flatten(values)))))
 
 
-def convolution(parameters: Parameters, layer: str, values: Array) -> Array:
-    """Return a cross-correlation without padding; NCHW is as fast as NHWC on the CPU and is what we are given."""
-    output = lax.conv_general_dilated(
-        values,
-        parameters[f"{layer}.weight"],
-        window_strides=(1, 1),
-        padding="VALID",
-        dimension_numbers=("NCHW", "OIHW", "NCHW"),
-    )
-    return output + parameters[f"{layer}.bias"][:, None, None]
+def keras_cnn(layers: Layers, images: Array) -> Array:
+    """Return the logits of the convolutional network of the Keras introduction."""
+    values = max_pool(relu(layers.convolution("conv1", images)))
+    values = max_pool(relu(layers.convolution("conv2", values)))
+    return layers.dense("output", layers.dropout(flatten(values)))
 
 
-def max_pool(values: Array) -> Array:
-    """Return the maximum of each 2 × 2 window."""
-    window = (1, 1, 2, 2)
-    return lax.reduce_window(values, -jnp.inf, lax.max, window, window, padding="VALID")
+def resnet(layers: Layers, images: Array) -> Array:
+    """Return the logits of a residual network (He et al. 2015)."""
+    if layers.setting.stem == "imagenet":
+        values = layers.convolution("stem", images, stride=2, padding=3)
+        values = max_pool_3x3(relu(layers.norm("stem_norm", values)))
+    else:
+        values = relu(layers.norm("stem_norm", layers.convolution("stem", images, padding=1)))
+    for stage, blocks in enumerate(BLOCKS[layers.setting.model], start=1):
+        for block in range(1, blocks + 1):
+            values = residual_block(layers, f"s{stage}b{block}", values, stride=2 if stage > 1 and block == 1 else 1)
+    return layers.dense("output", values.mean(axis=(1, 2)))
 
 
-def dropout(key: Array, values: Array, rate: float) -> Array:
-    """Return the values with some dropped and the survivors scaled up."""
-    kept = jax.random.bernoulli(key, 1 - rate, values.shape)
-    return jnp.where(kept, values / (1 - rate), 0)
+def residual_block(layers: Layers, name: str, values: Array, *, stride: int) -> Array:
+    """Return a basic block or, in ResNet-50, a bottleneck, with its shortcut."""
+    # size and stride of each convolution; the stride is in the first of 3 × 3
+    convolutions = ((3, stride), (3, 1)) if layers.setting.model == "resnet18" else ((1, 1), (3, stride), (1, 1))
+    branch, shortcut = values, values
+    for number, (size, step) in enumerate(convolutions, start=1):
+        branch = layers.convolution(f"{name}_conv{number}", branch, stride=step, padding=size // 2)
+        branch = layers.norm(f"{name}_norm{number}", branch)
+        if number < len(convolutions):
+            branch = relu(branch)
+    if f"{name}_skip.weight" in layers.weights:
+        shortcut = layers.norm(f"{name}_skip_norm", layers.convolution(f"{name}_skip", values, stride=stride))
+    return relu(branch + shortcut)
 
 
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Return the softmax cross-entropy of each example."""
-    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
-    return -chosen[:, 0]
+MODELS = {"mlp": mlp, "lenet5": lenet5, "cnn": cnn, "keras_cnn": keras_cnn, "resnet18": resnet, "resnet50": resnet}

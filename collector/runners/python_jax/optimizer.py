@@ -1,65 +1,55 @@
-"""The optimizers of the contract (§6) as pure updates over the parameters' tree."""
+"""The optimizers of the contract (§6) as pure updates of a tree of parameters."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from _python.trial import Trial
 from jax import Array
-from model import Parameters
+from learner import Arrays
+from setting import Setting
 
-Moments = tuple[Parameters, ...]  # sgd: the velocity; adam: first and second moment
-# parameters, gradient, moments, number of this step (from 1) -> parameters, moments
-Update = Callable[[Parameters, Parameters, Moments, Array], tuple[Parameters, Moments]]
+Moments = tuple[Arrays, ...]  # sgd: the velocity; adam and adamw: first and second moment
 
-MOMENTS = {"sgd": 1, "adam": 2}
+MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
 
 
-def build_update(trial: Trial) -> Update:
-    """Return the update rule of a trial."""
-    update = sgd_update(trial) if trial["optimizer"] == "sgd" else adam_update(trial)
-    decay = trial["optimizer.weight_decay"]
-
-    def decayed(
-        parameters: Parameters, gradient: Parameters, moments: Moments, number: Array
-    ) -> tuple[Parameters, Moments]:
+def update_parameters(
+    setting: Setting, parameters: Arrays, gradient: Arrays, moments: Moments, number: Array, rate: Array
+) -> tuple[Arrays, Moments]:
+    """Return parameters and moments after step `number`, counted from 1."""
+    decay = setting.weight_decay
+    if decay and setting.optimizer == "adamw":
+        parameters = jax.tree.map(lambda w: w - rate * decay * w, parameters)
+    elif decay:
         gradient = jax.tree.map(lambda g, w: g + decay * w, gradient, parameters)
-        return update(parameters, gradient, moments, number)
+    if setting.optimizer == "sgd":
+        return _descend(setting, parameters, gradient, moments, rate)
+    return _adapt(setting, parameters, gradient, moments, number, rate)
 
-    return decayed if decay else update
 
-
-def sgd_update(trial: Trial) -> Update:
+def _descend(
+    setting: Setting, parameters: Arrays, gradient: Arrays, moments: Moments, rate: Array
+) -> tuple[Arrays, Moments]:
     """Return gradient descent with momentum."""
-    rate, momentum = trial["optimizer.learning_rate"], trial["optimizer.momentum"]
-
-    def update(parameters: Parameters, gradient: Parameters, moments: Moments, _: Array) -> tuple[Parameters, Moments]:
-        velocity = jax.tree.map(lambda v, g: momentum * v + g, moments[0], gradient)
-        return jax.tree.map(lambda w, v: w - rate * v, parameters, velocity), (velocity,)
-
-    return update
+    velocity = jax.tree.map(lambda v, g: setting.momentum * v + g, moments[0], gradient)
+    return jax.tree.map(lambda w, v: w - rate * v, parameters, velocity), (velocity,)
 
 
-def adam_update(trial: Trial) -> Update:
+def _adapt(
+    setting: Setting, parameters: Arrays, gradient: Arrays, moments: Moments, number: Array, rate: Array
+) -> tuple[Arrays, Moments]:
     """Return Adam with epsilon outside the root."""
-    rate, epsilon = trial["optimizer.learning_rate"], trial["optimizer.epsilon"]
-    beta1, beta2 = trial["optimizer.beta1"], trial["optimizer.beta2"]
+    beta1, beta2 = setting.beta1, setting.beta2
+    first = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, moments[0], gradient)
+    second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, moments[1], gradient)
+    scale1, scale2 = _one_minus_power(beta1, number), _one_minus_power(beta2, number)
 
-    def update(
-        parameters: Parameters, gradient: Parameters, moments: Moments, number: Array
-    ) -> tuple[Parameters, Moments]:
-        first = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, moments[0], gradient)
-        second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, moments[1], gradient)
-        scale1, scale2 = _one_minus_power(beta1, number), _one_minus_power(beta2, number)
-        moved = jax.tree.map(
-            lambda w, m, v: w - rate * (m / scale1) / (jnp.sqrt(v / scale2) + epsilon), parameters, first, second
-        )
-        return moved, (first, second)
+    def move(weight: Array, mean: Array, square: Array) -> Array:
+        return weight - rate * (mean / scale1) / (jnp.sqrt(square / scale2) + setting.epsilon)
 
-    return update
+    return jax.tree.map(move, parameters, first, second), (first, second)
 
 
 def _one_minus_power(beta: float, number: Array) -> Array:

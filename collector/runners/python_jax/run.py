@@ -11,11 +11,16 @@ from pathlib import Path
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 from _python.program import main
 
-SUPPORTED = {"device": ("cpu", "cuda"), "variant": ("jit",)}
+SUPPORTED = {
+    "device": ("cpu", "cuda"),
+    "dtype": ("fp32", "tf32", "bf16"),
+    "optimizer.schedule": ("constant", "cosine"),
+    "variant": ("jit", "nnx"),
+}
 
 
 def describe() -> dict[str, object]:
-    """Return the versions of JAX and of jaxlib, which brings XLA and its kernels."""
+    """Return the versions of JAX, of jaxlib, which brings XLA and its kernels, and of what the variant nnx adds."""
     import platform
     from importlib.metadata import version
 
@@ -27,8 +32,7 @@ def describe() -> dict[str, object]:
         "framework": "JAX",
         "framework_version": version("jax"),
         "devices": ["cpu", *(["cuda"] if jax.default_backend() == "gpu" else [])],
-        "jaxlib": version("jaxlib"),
-        "numpy": version("numpy"),
+        **{package: version(package) for package in ("jaxlib", "flax", "optax", "numpy")},
     }
 
 
