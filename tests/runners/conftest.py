@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from collector.data_files import DataFiles, write_idx
 from collector.events import Event, read_events
-from collector.gate_inputs import write_idx
-from collector.inputs import DataFiles
+from collector.inputs import data_keys
 from collector.runner import RUNNERS, read_runner, resolve_command, runner_environment
 from collector.trial import TrialFile, write_trial
 
+GATE_REPEATS = 512  # of part G
 TRAIN_EXAMPLES, TEST_EXAMPLES, BATCH_SIZE, EPOCHS = 200, 70, 32, 2  # 7 batches an epoch, the last one of 8
 SHAPES = {
     "mlp": {"hidden": (16, 784), "output": (10, 16)},
@@ -33,6 +34,7 @@ SHAPES = {
 }
 MODELS: dict[str, dict[str, object]] = {
     "mlp": {
+        "hidden_layers": 1,
         "hidden_units": 16,
         "dropout_rate": 0.5,
         "optimizer": "adam",
@@ -88,12 +90,15 @@ def learnable_data(tmp_path_factory: pytest.TempPathFactory) -> DataFiles:
         write_idx(folder / f"{part}-images", images.astype(np.uint8))
         write_idx(folder / f"{part}-labels", labels)
     return DataFiles(
-        train_images=folder / "train-images",
-        train_labels=folder / "train-labels",
-        test_images=folder / "test-images",
-        test_labels=folder / "test-labels",
-        mean=0.5,
-        std=0.25,
+        format="idx",
+        train=(folder / "train-images", folder / "train-labels"),
+        test=(folder / "test-images", folder / "test-labels"),
+        train_examples=TRAIN_EXAMPLES,
+        test_examples=TEST_EXAMPLES,
+        image_shape=(1, 28, 28),
+        classes=10,
+        mean=(0.5,),
+        std=(0.25,),
     )
 
 
@@ -125,13 +130,7 @@ def _trial(runner: str, model: str, data: DataFiles, folder: Path) -> TrialFile:
     return TrialFile(
         batch_size=BATCH_SIZE,
         chunks_per_epoch=8,
-        data_format="idx",
-        data_mean=data.mean,
-        data_std=data.std,
-        test_images=str(data.test_images),
-        test_labels=str(data.test_labels),
-        train_images=str(data.train_images),
-        train_labels=str(data.train_labels),
+        **data_keys(data),
         device="cpu",
         dtype="fp32",
         epochs=EPOCHS,
@@ -148,6 +147,7 @@ def _trial(runner: str, model: str, data: DataFiles, folder: Path) -> TrialFile:
         seed=5,
         steps=0,
         threads=1,
+        schedule="constant",
         variant=read_runner(runner).default_variant,
         weights=str(folder / "weights"),
         workload="test",
@@ -167,8 +167,9 @@ def _write_inputs(trial: TrialFile, folder: Path) -> None:
             values = generator.uniform(-0.05, 0.05, (*leading, *shape)).astype(np.float32)
             np.save(folder / name / f"{parameter}.npy", values)
     if trial.mode == "gate":
-        gate = {"gate_checkpoint": folder / "checkpoint", "gate_gradients": folder / "gradients"}
-        trial = trial.model_copy(update={**{k: str(v) for k, v in gate.items()}, "gate_dropout_rate": 0.0})
+        counts = {"gate_dropout_repeats": GATE_REPEATS, "gate_frozen_steps": 0, "gate_traced_steps": 0}
+        folders = {f"gate_{name}": str(folder / name) for name in ("checkpoint", "gradients")}
+        trial = trial.model_copy(update={**folders, **counts, "gate_dropout_rate": 0.0})
     write_trial(trial, folder / "trial.json")
 
 

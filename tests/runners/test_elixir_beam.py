@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collector.axes import Change, effective_workload
+from collector.data_files import DataFiles, write_idx
 from collector.events import EpochStop, EvalStop, Event, read_events
-from collector.gate_inputs import write_idx
-from collector.inputs import DataFiles, base_trial, batch_order, steps_order, write_arrays
+from collector.inputs import architecture_of, base_trial, batch_order, steps_order, write_arrays
 from collector.matrix import Cell
 from collector.reference import initial_weights
 from collector.runner import (
@@ -47,19 +48,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFiles:
     """Write a data set that can be learned: each class is a pattern, with noise."""
     folder = tmp_path_factory.mktemp("data")
     files = DataFiles(
-        train_images=folder / "train-images",
-        train_labels=folder / "train-labels",
-        test_images=folder / "test-images",
-        test_labels=folder / "test-labels",
-        mean=0.1307,
-        std=0.3081,
+        format="idx",
+        train=(folder / "train-images", folder / "train-labels"),
+        test=(folder / "test-images", folder / "test-labels"),
+        train_examples=TRAIN_IMAGES,
+        test_examples=TEST_IMAGES,
+        image_shape=(1, 28, 28),
+        classes=10,
+        mean=(0.1307,),
+        std=(0.3081,),
     )
     generator = np.random.default_rng(5)
     patterns = generator.integers(0, 200, size=(10, 28, 28))
-    for images, labels, count in (
-        (files.train_images, files.train_labels, TRAIN_IMAGES),
-        (files.test_images, files.test_labels, TEST_IMAGES),
-    ):
+    for (images, labels), count in ((files.train, TRAIN_IMAGES), (files.test, TEST_IMAGES)):
         classes = generator.integers(0, 10, size=count)
         noise = generator.integers(0, 56, size=(count, 28, 28))
         write_idx(images, (patterns[classes] + noise).astype(np.uint8))
@@ -67,14 +68,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFiles:
     return files
 
 
-def cell_of(workload: str) -> Cell:
-    loaded = read_workload(workload)
+def cell_of(mode: str) -> Cell:
+    workload = effective_workload(read_workload("mnist_mlp"), Change(mode=mode, steps=50))
     return Cell(
-        workload=loaded,
+        workload=workload,
         device="cpu",
         dtype="fp32",
-        batch_size=loaded.batch_size,
+        batch_size=128 if mode == "train" else 32,
         threads=1,
+        loader="resident",
         loader_workers=0,
         epochs=1,
         baseline=ENTRY,
@@ -83,15 +85,15 @@ def cell_of(workload: str) -> Cell:
     )
 
 
-def trial_of(workload: str, data: DataFiles, folder: Path, **changes: object) -> TrialFile:
-    """Write weights and order of a workload into `folder` and return a trial that uses them."""
-    cell = cell_of(workload)
+def trial_of(mode: str, data: DataFiles, folder: Path, **changes: object) -> TrialFile:
+    """Write weights and order of the perceptron into `folder` and return a trial that uses them."""
+    cell = cell_of(mode)
     generator = np.random.default_rng(1)
-    write_arrays(folder / "weights", initial_weights(cell.workload, generator))
+    write_arrays(folder / "weights", initial_weights(cell.workload, architecture_of(cell.workload, data), generator))
     if cell.workload.mode == "steps":
         order = steps_order(TRAIN_IMAGES, cell.workload.steps * cell.batch_size, generator)
     else:
-        order = batch_order(TRAIN_IMAGES, 1, generator)
+        order = batch_order(cell.workload, TRAIN_IMAGES, 1, cell.batch_size, generator)
     np.save(folder / "order.npy", order)
     named = {"mode": cell.workload.mode, "runner": ENTRY.runner, "variant": ENTRY.variant, "seed": 7}
     return base_trial(cell.workload, cell, data, folder, folder).model_copy(update={**named, **changes})
@@ -144,7 +146,7 @@ def test_its_sources_are_formatted(elixir: str, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("elixir")
 def test_mode_steps_is_one_pair_of_50_steps(data: DataFiles, tmp_path: Path) -> None:
     """Chunks of ten steps, no evaluation, and a loss that falls below that of guessing."""
-    process, events = run_trial(trial_of("mnist_mlp_steps", data, tmp_path, chunks_per_epoch=5), tmp_path)
+    process, events = run_trial(trial_of("steps", data, tmp_path, chunks_per_epoch=5), tmp_path)
 
     assert process.returncode == 0, process.stderr
     assert [event.steps for event in events if event.kind == "chunk_stop"] == [10, 20, 30, 40, 50]
@@ -159,7 +161,7 @@ def test_mode_steps_is_one_pair_of_50_steps(data: DataFiles, tmp_path: Path) -> 
 @pytest.mark.usefixtures("elixir")
 def test_mode_train_evaluates_every_quarter_epoch_and_learns(data: DataFiles, tmp_path: Path) -> None:
     """Four pairs that cover the epoch with its smaller batches; the patterns are learned in it."""
-    trial = trial_of("mnist_mlp", data, tmp_path, batch_size=48, learning_rate=0.003)
+    trial = trial_of("train", data, tmp_path, batch_size=48, learning_rate=0.003)
     process, events = run_trial(trial, tmp_path)
 
     assert process.returncode == 0, process.stderr
@@ -176,7 +178,7 @@ def test_mode_train_evaluates_every_quarter_epoch_and_learns(data: DataFiles, tm
 @pytest.mark.usefixtures("elixir")
 def test_a_loss_beyond_all_numbers_is_a_diverged_event(data: DataFiles, tmp_path: Path) -> None:
     """The BEAM raises where others get NaN; the run ends in order."""
-    process, events = run_trial(trial_of("mnist_mlp_steps", data, tmp_path, learning_rate=1e200), tmp_path)
+    process, events = run_trial(trial_of("steps", data, tmp_path, learning_rate=1e200), tmp_path)
 
     assert process.returncode == 0, process.stderr
     assert events[-1].kind == "diverged"
@@ -186,7 +188,7 @@ def test_a_loss_beyond_all_numbers_is_a_diverged_event(data: DataFiles, tmp_path
 @pytest.mark.usefixtures("elixir")
 def test_what_it_cannot_do_is_an_unsupported_event(data: DataFiles, tmp_path: Path) -> None:
     """LeNet-5 is refused by name, before any file is read."""
-    process, events = run_trial(trial_of("mnist_mlp_steps", data, tmp_path, model="lenet5"), tmp_path)
+    process, events = run_trial(trial_of("steps", data, tmp_path, model="lenet5"), tmp_path)
 
     assert process.returncode == 0, process.stderr
     assert [event.kind for event in events] == ["run_start", "import_stop", "unsupported"]
@@ -194,11 +196,19 @@ def test_what_it_cannot_do_is_an_unsupported_event(data: DataFiles, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("elixir")
+def test_a_second_hidden_layer_is_unsupported(data: DataFiles, tmp_path: Path) -> None:
+    """What only a number tells is refused too."""
+    _, events = run_trial(trial_of("steps", data, tmp_path, hidden_layers=2), tmp_path)
+
+    assert events[-1].message == "model.hidden_layers is 2; this runner knows 1"
+
+
+@pytest.mark.usefixtures("elixir")
 def test_a_broken_data_file_ends_the_log_with_the_reason(data: DataFiles, tmp_path: Path) -> None:
     """The last line names the file and the exit code is not 0."""
     broken = tmp_path / "broken"
-    broken.write_bytes(data.train_images.read_bytes()[:-1])
-    trial = trial_of("mnist_mlp_steps", dataclasses.replace(data, train_images=broken), tmp_path)
+    broken.write_bytes(data.train[0].read_bytes()[:-1])
+    trial = trial_of("steps", dataclasses.replace(data, train=(broken, data.train[1])), tmp_path)
     write_trial(trial, tmp_path / "trial.json")
     command = [*resolve_command(RUNNER, threads=1), str(tmp_path / "trial.json"), str(tmp_path / "events.jsonl")]
     process = run(command, tmp_path)

@@ -11,10 +11,11 @@ import pytest
 from collector.events import BuildStop, EpochStart, EpochStop, EvalStop, RunStop, of_kind
 from collector.runner import RUNNERS, probe_description, read_runner
 from collector.toolchain import find_toolchain
-from tests.runners.conftest import EPOCHS, TEST_EXAMPLES, Drive, parameter_shapes
+from tests.runners.conftest import EPOCHS, GATE_REPEATS, TEST_EXAMPLES, Drive, parameter_shapes
 
 RUNNER = read_runner("julia_stdlib")
 NO_DROPOUT = {"mode": "steps", "steps": 23, "epochs": 1, "evaluations_per_epoch": 0, "dropout_rate": 0.0}
+COSINE = {"schedule": "cosine", "schedule_epochs": 2}
 GATE = {"mode": "gate", "evaluations_per_epoch": 1}
 
 
@@ -94,7 +95,7 @@ def test_threads_and_flushing_are_reported(drive: Drive):
 
 
 def test_the_gate_writes_every_quantity_in_its_canonical_shape(drive: Drive):
-    """Parts A to D and F, and no other array."""
+    """Parts A to D, F and G, and no other array."""
     outcome = drive("julia_stdlib", "gate_mlp", **GATE)
 
     assert [event.kind for event in outcome.events][-2:] == ["build_stop", "run_stop"]
@@ -104,6 +105,7 @@ def test_the_gate_writes_every_quantity_in_its_canonical_shape(drive: Drive):
         "f.logits": (TEST_EXAMPLES, 10),
         "f.correct": (1,),
         "f.loss": (1,),
+        "g.logits": (GATE_REPEATS, 10),
     }
     for part in ("b.gradient", "c.weights", "d.weights1", "d.weights2"):
         shapes |= {f"{part}.{name}": shape for name, shape in parameter_shapes("mlp").items()}
@@ -127,6 +129,8 @@ def test_the_gate_agrees_with_numpy(drive: Drive):
         ("unsupported_model", {"model": "lenet5"}, "model: got lenet5; this runner supports mlp"),
         ("unsupported_variant", {"variant": "turbo"}, "variant: got turbo; this runner supports default"),
         ("unsupported_device", {"device": "cuda"}, "device: got cuda; this runner supports cpu"),
+        ("unsupported_layers", {"hidden_layers": 2}, "model.hidden_layers: got 2; this runner supports 1"),
+        ("unsupported_schedule", COSINE, "optimizer.schedule: got cosine; this runner supports constant"),
         (
             "unsupported_cut",
             {"evaluations_per_epoch": 8},

@@ -60,11 +60,15 @@ defmodule ElixirBeam.TrainTest do
       "loss" => "softmax_cross_entropy",
       "mode" => "train",
       "model" => "mlp",
-      "optimizer" => "adam"
+      "model.hidden_layers" => 1,
+      "data.mean" => [0.1307],
+      "optimizer" => "adam",
+      "optimizer.schedule" => "constant"
     }
 
     assert Setup.obstacle(trial) == nil
     assert Setup.obstacle(%{trial | "model" => "lenet5"}) == "model is lenet5; this runner knows mlp"
     assert Setup.obstacle(%{trial | "device" => "cuda"}) == "device is cuda; this runner knows cpu"
+    assert Setup.obstacle(%{trial | "model.hidden_layers" => 2}) == "model.hidden_layers is 2; this runner knows 1"
   end
 end

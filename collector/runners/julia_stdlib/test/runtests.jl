@@ -95,6 +95,8 @@ kinds(lines) = [match(r"\"kind\": \"(\w+)\"", line)[1] for line in lines]
         @test integer(trial, "batch_size") === 4
         @test number(trial, "optimizer.epsilon") === 1e-8
         @test number(trial, "epochs") === 2.0
+        @test numbers(trial, "data.mean") == [0.5]
+        @test_throws TrialError numbers(trial, "epochs")
         @test text(trial, "data.test_images") == "a folder/t10k-images é"
         @test trial["shared"] === true && trial["resumed"] === false
         @test trial["flags"] == [1, 2.5, "x"] && isempty(trial["nothing"])
@@ -106,8 +108,11 @@ kinds(lines) = [match(r"\"kind\": \"(\w+)\"", line)[1] for line in lines]
 
     @testset "what a trial may ask" begin
         trial = Trial(key => first(values) for (key, values) in SUPPORTED)
+        merge!(trial, Trial("model.hidden_layers" => 1, "data.mean" => Any[0.5]))
+        colours = Trial("data.mean" => Any[0.5, 0.4, 0.3])
 
         @test unsupported_reason(trial) == ""
+        @test occursin("channels of data.mean: got 3", unsupported_reason(merge(trial, colours)))
         @test unsupported_reason(merge(trial, Trial("device" => "cuda"))) == "device: got cuda; this runner supports cpu"
         cut = Trial("batch_size" => 4, "evaluations_per_epoch" => 3)
         @test unsupported_cut(cut, zeros(Int32, 9, 1)) == ""
