@@ -27,6 +27,7 @@ class Pass:
     weights: Weights  # parameters and running statistics
     training: bool
     variance_form: VarianceForm = "unbiased"
+    product_input: Callable[[Array], Array] = lambda values: values  # what products make of their inputs: rounding
     statistics: Weights = field(default_factory=dict)  # running statistics after a training pass
 
 
@@ -74,7 +75,8 @@ def dense(name: str) -> Layer:
     """Return the affine map `name`."""
 
     def layer(state: Pass, values: Array) -> tuple[Array, Backward]:
-        weight, bias = state.weights[f"{name}.weight"], state.weights[f"{name}.bias"]
+        weight, bias = state.product_input(state.weights[f"{name}.weight"]), state.weights[f"{name}.bias"]
+        values = state.product_input(values)
 
         def backward(delta: Array, gradient: Weights) -> Array:
             gradient[f"{name}.weight"] = delta.T @ values
@@ -90,9 +92,9 @@ def convolution(name: str, *, stride: int = 1, padding: int = 0, bias: bool = Tr
     """Return the cross-correlation `name`."""
 
     def layer(state: Pass, values: Array) -> tuple[Array, Backward]:
-        weight = state.weights[f"{name}.weight"]
+        weight = state.product_input(state.weights[f"{name}.weight"])
         out, size = len(weight), weight.shape[2:]
-        padded = np.pad(values, [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2])
+        padded = np.pad(state.product_input(values), [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2])
         windows = sliding_window_view(padded, size, axis=(2, 3))[:, :, ::stride, ::stride]
         examples, _, height, width = windows.shape[:4]
         columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(examples, -1, height * width)

@@ -6,7 +6,7 @@ What the reference computes from the changed work is compared with what a runner
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from collector.architecture import Architecture, build_architecture
 from collector.data_files import DataFiles, Images, Labels, Split, read_split, standardised
 from collector.evidence import Evidence
-from collector.layers import Array, Backward, Layer, Pass, Weights
-from collector.reference import logits_of
+from collector.layers import Array, Pass, Weights, run_layers
 from collector.workload import Cnn, Resnet
 
 Batch = NDArray[np.int64]
@@ -33,10 +32,12 @@ class Work:
     labels: Labels
     scale: Scale  # pixels -> what the model is given
     training: bool
+    product_input: Callable[[Array], Array] = field(default=lambda values: values)
 
     def logits(self, batch: Batch) -> Array:
         """Return the logits of some examples."""
-        return logits_of(self.architecture, self.weights, self.scale(self.pixels[batch]), training=self.training)
+        state = Pass(weights=self.weights, training=self.training, product_input=self.product_input)
+        return run_layers(self.architecture.layers, state, self.scale(self.pixels[batch]))[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,15 +198,7 @@ def _precision_mistakes() -> Iterator[Mistake]:
 
 
 def _in_precision(bits: int, work: Work) -> Work:
-    """Return the work with the inputs of every layer and of every product rounded."""
-    weights = {name: rounded(array, bits) if array.ndim > 1 else array for name, array in work.weights.items()}
-    coarse = Architecture(work.architecture.shape, work.architecture.shapes, work.architecture.statistics)
-    coarse.body = [partial(_coarse_layer, layer, bits) for layer in work.architecture.layers]
-    return replace(work, architecture=coarse, weights=weights)
-
-
-def _coarse_layer(layer: Layer, bits: int, state: Pass, values: Array) -> tuple[Array, Backward]:
-    return layer(state, rounded(values, bits))
+    return replace(work, product_input=partial(rounded, bits=bits))
 
 
 def rounded(array: Array, bits: int) -> Array:

@@ -25,6 +25,7 @@ class Rules:
     beta2: float = 0.0
     epsilon: float = 0.0
     dampening: float = 0.0
+    is_first_dampened: bool = True
     nesterov: bool = False
     is_corrected: bool = True
     is_epsilon_hat: bool = False
@@ -79,7 +80,9 @@ def _sgd_mistakes(rules: Rules) -> Iterator[tuple[str, Rules]]:
     if rules.momentum:
         yield "Nesterov momentum instead of the plain one", replace(rules, nesterov=True)
         yield "momentum left out, or its state reset in every step", replace(rules, momentum=0.0)
-        yield "momentum dampened: the gradient is weighted by 1 - momentum", replace(rules, dampening=rules.momentum)
+        dampened = replace(rules, dampening=rules.momentum)
+        yield "momentum dampened: the gradient is weighted by 1 - momentum", dampened
+        yield "momentum dampened from the second step on", replace(dampened, is_first_dampened=False)
         yield "momentum complemented", replace(rules, momentum=1 - rules.momentum)
     else:
         yield "momentum of 0.9 where none is asked for", replace(rules, momentum=0.9)
@@ -117,7 +120,8 @@ def follow_rules(rules: Rules, weight: Array, gradients: Sequence[Array]) -> Arr
             second = rules.beta2 * second + (1 - rules.beta2) * gradient**2
             weight = weight - rules.rate * _adam_direction(rules, first, second, steps)
         else:
-            first = rules.momentum * first + (1 - rules.dampening) * gradient
+            dampening = rules.dampening if steps > 1 or rules.is_first_dampened else 0.0
+            first = rules.momentum * first + (1 - dampening) * gradient
             weight = weight - rules.rate * (gradient + rules.momentum * first if rules.nesterov else first)
     return weight
 
