@@ -12,7 +12,7 @@ from collector.architecture import Architecture
 from collector.data_files import DataFiles, Images, Labels, read_split, standardised, write_split
 from collector.evidence import Array, Evidence
 from collector.inputs import architecture_of, base_trial, batch_order, write_arrays
-from collector.layers import Weights
+from collector.layers import Pass, Weights, run_layers
 from collector.matrix import Cell
 from collector.reference import (
     CANONICAL,
@@ -264,8 +264,9 @@ class _Expected:
         """Return the running statistics after ten passes with frozen weights."""
         weights = dict(self._weights)
         for batch in self._batches[:10]:
-            step = gradient_of(self._architecture, weights, self._images[batch], self._labels[batch], forms)
-            weights |= step.statistics
+            state = Pass(weights=weights, training=True, variance_form=forms.variance)
+            run_layers(self._architecture.layers, state, self._images[batch])
+            weights |= state.statistics
         return _prefixed(f"statistics{form}", {name: weights[name] for name in self._architecture.statistics})
 
     def _evaluation(self) -> dict[str, Array]:
