@@ -88,7 +88,8 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
         raise nothing_to_compare(suite, left_out)
     heats = plan_heats(suite, competing)
     campaign = unfinished_campaign(suite, heats, store, earlier) or begin_campaign(suite, heats, machine, store)
-    absent = {"unsupported": matrix.refusals, "unavailable": unavailable_entries(cells, machine)}
+    declined = [*matrix.refusals, *declined_entries(cells, gates)]
+    absent = {"unsupported": declined, "unavailable": unavailable_entries(cells, machine)}
     store_beginning(suite, campaign, absent, machine, store, setting)
     append_gates(store, list(gates.values()), campaign.campaign_id)
     work = Work(suite=suite, campaign=campaign, store=store, setting=setting, machine=machine, gates=gates)
@@ -97,8 +98,8 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
         campaign_id=campaign.campaign_id,
         statuses=statuses,
         left_out={str(key): reason for key, reason in left_out.items()},
-        refused=sum(not result.passed for result in gates.values()),
-        unsupported=[refusal.reason for refusal in matrix.refusals],
+        refused=sum(bool(result.failure) for result in gates.values()),
+        unsupported=[refusal.reason for refusal in declined],
     )
 
 
@@ -135,10 +136,10 @@ def gate_cells(
 def reasons_left_out(
     cells: Sequence[Cell], machine: Machine, gates: Mapping[GateKey, GateResult]
 ) -> dict[GateKey, str]:
-    """Return why entries do not compete: their runner is unavailable, or they failed the gate."""
+    """Return why entries do not compete: their runner is unavailable, declined, or failed the gate."""
     keys = [gate_key(entry, cell) for cell in cells for entry in cell.entries]
     reasons = {key: machine.unavailable.get(key.entry.runner, "") for key in keys}
-    reasons |= {key: result.failure for key, result in gates.items()}
+    reasons |= {key: result.failure or result.unsupported for key, result in gates.items()}
     return {key: reason for key, reason in reasons.items() if reason}
 
 
@@ -178,6 +179,16 @@ def begin_campaign(suite: Suite, heats: Sequence[Heat], machine: Machine, store:
     campaign = new_campaign(suite, machine.environment.environment_id, heats, number)
     write_campaign(store, campaign)
     return campaign
+
+
+def declined_entries(cells: Sequence[Cell], gates: Mapping[GateKey, GateResult]) -> list[Refusal]:
+    """Return who said in the gate that it cannot do what a cell asks here."""
+    return [
+        Refusal(cell=cell, entry=entry, reason=result.unsupported)
+        for cell in cells
+        for entry in cell.entries
+        if (result := gates.get(gate_key(entry, cell))) and result.unsupported
+    ]
 
 
 def unavailable_entries(cells: Sequence[Cell], machine: Machine) -> list[Refusal]:

@@ -33,7 +33,7 @@ from collector.runner import (
     read_runner,
 )
 from collector.setting import Setting
-from collector.toolchain import known_toolchains, setup_toolchains
+from collector.toolchain import known_languages, setup_toolchains
 from store.commands import DEFAULT_STORE, StorePath
 from store.database import Store
 
@@ -47,14 +47,14 @@ WorkloadNames = Annotated[str, typer.Option("--workload", help="Workloads, separ
 
 @app.command()
 def setup(
-    language: Annotated[str | None, typer.Argument(help="julia or elixir; both when not given.")] = None,
+    language: Annotated[str | None, typer.Argument(help="julia, elixir or cpp; all when not given.")] = None,
 ) -> None:
-    """Get the toolchains of Julia and Elixir without touching the system's packages.
+    """Get the toolchains of Julia and Elixir and build the C++ runner without touching the system's packages.
 
     Example: deadheat setup julia
     """
     console = Console()
-    results = setup_toolchains([language] if language else known_toolchains(), root=PROJECT, console=console)
+    results = setup_toolchains([language] if language else known_languages(), root=PROJECT, console=console)
     for result in results:
         console.print(f"{result.language}: {result.state}: {result.message}", highlight=False, markup=False)
     if language and any(result.state != "ready" for result in results):
@@ -191,7 +191,8 @@ def summary_lines(summary: Summary, store: Path) -> list[str]:
     """Return what a person wants to know when a collection has ended."""
     if summary.already_finished:
         return [f"{summary.campaign_id}: already measured in this environment; nothing to do (--once)."]
-    lines = [f"left out: {key}: {reason}" for key, reason in summary.left_out.items()]
+    declined = set(summary.unsupported)
+    lines = [f"left out: {key}: {reason}" for key, reason in summary.left_out.items() if reason not in declined]
     lines += refusal_lines(summary.unsupported)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(summary.statuses).items()))
     lines.append(f"{summary.campaign_id}: {counts or 'nothing was left to run'}. Records: {store}")

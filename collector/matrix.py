@@ -215,6 +215,8 @@ def reason_unsupported(cell: Cell, entry: Entry, runner: Runner) -> str:
 
 def _contradiction(cell: Cell) -> str:
     """Return why nobody can run `cell`, or an empty string."""
+    if cell.dtype == "tf32" and cell.device == "cpu":
+        return "tf32 is a format of NVIDIA GPUs; the device is cpu"
     if cell.loader == "resident":
         return (
             f"the resident loader has no workers; {cell.loader_workers} were asked for" if cell.loader_workers else ""

@@ -293,6 +293,18 @@ def test_what_cannot_be_run_is_a_row_with_its_reason(fresh_store, fake_setting):
     assert (summary.failed, summary.statuses) == (0, {"completed": 3 + 2 + 2})
 
 
+def test_a_runner_that_declines_in_the_gate_is_a_row_and_no_failure(fresh_store, fake_setting):
+    """What is not there on this machine is neither wrong nor crashed; the others go on."""
+    summary = collect(suite("slow", "declines_gate", heats=1), fresh_store, fake_setting, Silent())
+
+    assert (summary.refused, summary.failed) == (0, 0)
+    assert statuses(fresh_store) == {
+        ("exact", "completed"): 2, ("slow", "completed"): 1, ("declines_gate", "unsupported"): 1,
+    }  # fmt: skip
+    row = fresh_store.query("select message, heat_id from runs where status = 'unsupported'").iloc[0]
+    assert tuple(row) == ("the fake lacks the device", "")
+
+
 def test_a_published_recipe_is_neither_gated_nor_closed(fresh_store, fake_setting, tmp_path):
     """It is timed as the study timed it: here training and evaluation alone."""
     text = (WORKLOADS / "mnist_mlp.toml").read_text()

@@ -175,6 +175,9 @@ def run(trial_path: str, events_path: str) -> None:
         return
     events = Events(events_path)
     set_up(events, trial, variant)
+    if trial["mode"] == "gate" and variant == "declines_gate":
+        events.write("unsupported", message="the fake lacks the device")
+        return
     if trial["mode"] == "gate":
         write_gate(trial, variant)
     else:
