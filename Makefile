@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml $(REQUIREMENTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' $(addprefix --requirement ,$(REQUIREMENTS))
 	@touch $@
 
-toolchains: $(STAMP) ## Julia and Elixir, where they are not there yet; never the system's own packages
+toolchains: $(STAMP) ## Julia, Elixir and the compiled runners, where they are not there yet; never the system's own packages
 	@$(BIN)/deadheat setup
 
 data: $(STAMP) ## the data sets

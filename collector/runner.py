@@ -13,9 +13,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from collector.build import find_build, reason_unbuilt
 from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 from collector.exceptions import read_exceptions
-from collector.toolchain import find_toolchain
+from collector.toolchain import PROJECT, find_toolchain
 
 RUNNERS = Path(__file__).parent / "runners"
 DESCRIBE_TIMEOUT_S = 120.0
@@ -176,6 +177,8 @@ def resolve_command(runner: Runner, *, threads: int, folder: Path = RUNNERS) -> 
     for language in ("julia", "elixir"):
         if any(f"{{{language}}}" in part for part in runner.command):
             places[f"{{{language}}}"] = _toolchain(runner, language)
+    if any("{built}" in part for part in runner.command):
+        places["{built}"] = _built(runner, folder)
     return [_replace(part, places) for part in runner.command]
 
 
@@ -222,6 +225,13 @@ def _toolchain(runner: Runner, language: str) -> str:
     found = find_toolchain(language)
     if found is None:
         raise _unavailable(runner, f"no {language} was found under .toolchains or on the PATH")
+    return str(found)
+
+
+def _built(runner: Runner, folder: Path) -> str:
+    found = find_build(folder / runner.name, root=PROJECT)
+    if found is None:
+        raise _unavailable(runner, reason_unbuilt())
     return str(found)
 
 

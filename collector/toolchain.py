@@ -20,12 +20,14 @@ from filelock import FileLock
 from pydantic import Field
 from rich.console import Console
 
+from collector.build import BUILDS, BuildError, build_runner, find_build, known_builds
 from collector.debian import DebianError, fetch_packages, write_unpacked
 from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOOLCHAINS = Path(__file__).parent / "toolchains"
-UNPACKED = ".toolchains"
+RUNNERS = Path(__file__).parent / "runners"
+UNPACKED = BUILDS
 STAMP = ".deadheat-toolchain"
 VERSION_TIMEOUT_S = 60.0
 
@@ -66,6 +68,11 @@ def known_toolchains(folder: Path = TOOLCHAINS) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
+def known_languages(folder: Path = TOOLCHAINS, runners: Path = RUNNERS) -> list[str]:
+    """Return everything that can be set up, sorted: languages to unpack, and those of runners that are compiled."""
+    return sorted({*known_toolchains(folder), *map(_language, known_builds(runners))})
+
+
 def read_toolchain(language: str, folder: Path = TOOLCHAINS) -> Toolchain:
     """Return the toolchain of `language`."""
     if language not in known_toolchains(folder):
@@ -102,22 +109,29 @@ def is_new_enough(version: str, minimum: str) -> bool:
 
 
 def setup_toolchains(
-    languages: Sequence[str], *, root: Path = PROJECT, console: Console | None = None, folder: Path = TOOLCHAINS
+    languages: Sequence[str],
+    *,
+    root: Path = PROJECT,
+    console: Console | None = None,
+    folder: Path = TOOLCHAINS,
+    runners: Path = RUNNERS,
 ) -> list[SetupResult]:
     """Make each of `languages` usable and say how that ended; one that cannot be had does not stop the others.
 
     Parameters
     ----------
     languages
-        Names of files in `folder`; an unknown name raises before anything is done.
+        Names of files in `folder`, or languages of compiled runners; an unknown name raises before anything is done.
     root
         The project: packages are unpacked under `<root>/.toolchains`.
     console
         Where progress goes; standard error if not given.
     """
     console = console or Console(stderr=True)
-    toolchains = [read_toolchain(language, folder) for language in languages]
-    return [_setup(toolchain, root, console) for toolchain in toolchains]
+    compiled = [name for name in known_builds(runners) if _language(name) in languages]
+    toolchains = [read_toolchain(name, folder) for name in languages if name not in map(_language, compiled)]
+    unpacked = [_setup(toolchain, root, console) for toolchain in toolchains]
+    return [*unpacked, *(_setup_build(runners / name, root, console) for name in compiled)]
 
 
 def wrapper_text(toolchain: Toolchain, executable: str, machine: str) -> str:
@@ -139,6 +153,26 @@ def _setup(toolchain: Toolchain, root: Path, console: Console) -> SetupResult:
         return _ready(toolchain, root) or _install(toolchain, root, console)
     except ToolchainError as reason:
         return SetupResult(language=toolchain.name, state="failed", executable=None, version="", message=str(reason))
+
+
+def _setup_build(source: Path, root: Path, console: Console) -> SetupResult:
+    try:
+        if home := find_build(source, root=root):
+            return _built(source, home, "built before")
+        console.print(
+            f"{source.name}: building, which takes some minutes the first time", highlight=False, markup=False
+        )
+        return _built(source, build_runner(source, root=root), "built with the system's compiler")
+    except BuildError as reason:
+        return SetupResult(language=source.name, state="failed", executable=None, version="", message=str(reason))
+
+
+def _built(source: Path, home: Path, message: str) -> SetupResult:
+    return SetupResult(language=source.name, state="ready", executable=home / source.name, version="", message=message)
+
+
+def _language(runner: str) -> str:
+    return runner.partition("_")[0]
 
 
 def _ready(toolchain: Toolchain, root: Path) -> SetupResult | None:
