@@ -43,6 +43,9 @@ def _run(trial: Trial, events: EventWriter, *, is_first: bool) -> None:
     framework = importlib.import_module("train")  # the runner's own: run_start is written, so its import is a phase
     if is_first:
         framework.initialise(trial)
+    if reason := getattr(framework, "reason_unsupported", lambda _: "")(trial):
+        events.write("unsupported", message=reason)
+        return
     from _python.data import place_data, read_files
     from _python.schedule import reason_uncut
 

@@ -3,6 +3,7 @@
 - `Trainer`: a class that derives from the one below;
 - `initialise(trial)`: import the framework and set it up (threads, device, precision), before `import_stop`; called
   once in a process, even where it works on several trials of mode `gate`;
+- `reason_unsupported(trial)`, optional: why this machine cannot do what others can, or an empty string;
 - `place(trial, data)`: put the data on the device, synchronised, before `preprocess_stop`.
 """
 

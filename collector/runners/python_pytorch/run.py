@@ -11,7 +11,13 @@ from pathlib import Path
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 from _python.program import main
 
-SUPPORTED = {"device": ("cpu", "cuda"), "variant": ("eager",)}
+SUPPORTED = {
+    "device": ("cpu", "cuda"),
+    "dtype": ("fp32", "tf32", "bf16"),
+    "loader": ("resident", "stream"),
+    "optimizer.schedule": ("constant", "cosine"),
+    "variant": ("eager", "compile", "loader"),
+}
 
 
 def describe() -> dict[str, object]:
