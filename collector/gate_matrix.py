@@ -26,11 +26,12 @@ def gate_matrix(runners: str, workloads: str, *, device: str = "cpu") -> list[Ce
         If none of the chosen runners supports any of the chosen workloads.
     """
     entries = [read_entry(name) for name in runners.split(",")] if runners else list(_known_entries())
-    chosen = [read_workload(name) for name in (workloads.split(",") if workloads else known_workloads())]
+    named = [read_workload(name) for name in (workloads.split(",") if workloads else known_workloads())]
+    chosen = [workload for workload in named if workload.track == "closed"]  # a study's own recipe is never gated
     cells = [cell for entry in entries for workload in chosen for cell in _cells(entry, workload, device)]
     if not cells:
         raise MatrixError(
-            f"gate: none of {', '.join(map(str, entries))} supports any of {', '.join(w.name for w in chosen)} on "
+            f"gate: none of {', '.join(map(str, entries))} supports any of {', '.join(w.name for w in named)} on "
             f"{device}; expected at least one that can be proved. Name others; deadheat runners lists them."
         )
     return cells
