@@ -10,7 +10,7 @@ from typing import Any
 
 from _python.data import Order, Weights
 from _python.events import EventWriter
-from _python.schedule import Pair, epoch_pairs, learning_rate, one_per_length
+from _python.schedule import Pair, batch_slices, epoch_pairs, learning_rate, one_per_length
 from _python.trainer import Batch, Trainer
 from _python.trial import Trial
 
@@ -18,7 +18,9 @@ from _python.trial import Trial
 def warm_up(trainer: Trainer[Batch], order: Order, weights: Weights) -> None:
     """Do one step per batch shape and, in mode train, one evaluation on scratch state; start again from `weights`."""
     mode = trainer.trial["mode"]
-    for batch in one_per_length(trainer.batches(order[0])):
+    cuts = batch_slices(order.shape[1], trainer.trial["batch_size"])
+    for indices in one_per_length([order[0, cut] for cut in cuts]):
+        batch = trainer.batch(indices)
         if mode == "infer":
             trainer.infer(batch)
         else:
