@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -157,4 +158,5 @@ def _subset_group(group: Group, workloads: Path) -> Group:
 
 def refusal_lines(reasons: Sequence[str]) -> list[str]:
     """Return why entries do not take part in cells, each reason once with its number of cells."""
-    return [f"unsupported in {reasons.count(reason)} cells: {reason}" for reason in dict.fromkeys(reasons)]
+    counts = Counter(reasons)
+    return [f"unsupported in {n} {'cell' if n == 1 else 'cells'}: {reason}" for reason, n in counts.items()]

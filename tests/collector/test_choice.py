@@ -99,4 +99,4 @@ def test_the_command_has_an_option_for_each_axis():
 
 def test_a_reason_is_told_once():
     """With the number of cells it holds in."""
-    assert refusal_lines(["a", "b", "a"]) == ["unsupported in 2 cells: a", "unsupported in 1 cells: b"]
+    assert refusal_lines(["a", "b", "a"]) == ["unsupported in 2 cells: a", "unsupported in 1 cell: b"]
