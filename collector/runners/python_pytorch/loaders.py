@@ -70,7 +70,7 @@ def stream_loader(trial: Trial, dataset: Encoded, shuffle: torch.Generator) -> D
         prefetch_factor=PREFETCHED_BATCHES if workers else None,
         multiprocessing_context="fork" if workers else None,  # workers share the bytes
         pin_memory=trial["device"] == "cuda",
-        generator=shuffle,
+        generator=torch.Generator(),  # of the workers' seeds, which nothing reads: dropout's generator stays as it is
     )
 
 

@@ -44,7 +44,21 @@ def describe() -> dict[str, object]:
         "numpy": version("numpy"),
         **({"cuda": torch.version.cuda} if torch.version.cuda else {}),
         **found,
+        **compiler(),
     }
+
+
+def compiler() -> dict[str, str]:
+    """Return the version of the C++ compiler that the variant compile calls, where there is one."""
+    import os
+    import shutil
+    import subprocess
+
+    path = shutil.which(os.environ.get("CXX", "g++"))
+    if path is None:
+        return {}
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return {"cxx": answer.stdout.partition("\n")[0]}
 
 
 if __name__ == "__main__":
