@@ -6,6 +6,7 @@ A build counts only as long as the runner's sources and the packages it was buil
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def reason_unbuilt() -> str:
     """Return why a runner that has not been built is not there."""
     if shutil.which(COMPILER) is None:
         return NO_COMPILER
-    return "it has not been built since its sources or the packages that it is built against have changed"
+    return "it is not built from its sources and packages as they are now"
 
 
 def build_runner(source: Path, *, root: Path) -> Path:
@@ -125,7 +126,10 @@ def _tool(source: Path, name: str) -> str:
 
 def _run(command: list[str], name: str, home: Path) -> None:
     """Run one step of a build; what it printed is kept beside the build."""
-    answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    english = {**os.environ, "LC_ALL": "C"}
+    answer = subprocess.run(
+        command, env=english, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     (home / LOG).write_text(answer.stdout, encoding="utf-8")
     if answer.returncode != 0:
         lines = answer.stdout.strip().splitlines() or [f"exit code {answer.returncode}"]

@@ -48,7 +48,7 @@ EventWriter::~EventWriter() {
     close(file_);
 }
 
-void EventWriter::write(std::string_view kind, std::initializer_list<Field> fields, std::int64_t at_ns) {
+void EventWriter::write(std::string_view kind, const std::vector<Field>& fields, std::int64_t at_ns) {
     std::string line = "{\"kind\": \"" + std::string(kind) + "\", \"at_ns\": " + std::to_string(at_ns);
     for (const auto& [name, value] : fields)
         line += ", \"" + std::string(name) + "\": " + std::visit([](const auto& held) { return json(held); }, value);

@@ -3,10 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 struct Field {
     std::string_view name;
@@ -24,7 +24,7 @@ class EventWriter {
     EventWriter& operator=(const EventWriter&) = delete;
 
     // The clock is read before the line is made, so that the writing lies behind the timed edge.
-    void write(std::string_view kind, std::initializer_list<Field> fields = {}, std::int64_t at_ns = monotonic_ns());
+    void write(std::string_view kind, const std::vector<Field>& fields = {}, std::int64_t at_ns = monotonic_ns());
 
   private:
     int file_;  // unbuffered: a line is with the kernel when `write` returns

@@ -114,7 +114,7 @@ bool has_norms(const Weights& weights) {
 
 }  // namespace
 
-Report prove(const Trial& trial, const Data& data, const Weights& weights) {
+void prove(const Trial& trial, const Data& data, const Weights& weights) {
     const std::filesystem::path output = trial.text("output");
     const double gate_rate = trial.number("gate.dropout_rate"), own_rate = trial.number("model.dropout_rate");
     Trainer trainer(trial, data, weights, gate_rate);
@@ -127,5 +127,4 @@ Report prove(const Trial& trial, const Data& data, const Weights& weights) {
         write_statistics(frozen, output);
     }
     if (trial.integer("gate.traced_steps") > 0) write_trace(trainer, weights, output);
-    return trainer.report();
 }

@@ -7,5 +7,5 @@
 #include "train.h"
 #include "trial.h"
 
-// Writes every part that the trial asks for; returns what the runtime knows of itself.
-Report prove(const Trial& trial, const Data& data, const Weights& weights);
+// Writes every part that the trial asks for.
+void prove(const Trial& trial, const Data& data, const Weights& weights);

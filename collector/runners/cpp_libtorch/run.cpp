@@ -39,12 +39,17 @@ void describe() {
     std::cout << "}\n";
 }
 
-void write_stop(EventWriter& events, const Report& report) {
-    events.write("run_stop", {{"flushes_subnormals", report.flushes_subnormals}, {"threads", report.threads}});
+// Returns false where the run diverged.
+bool measure(Trainer& trainer, const Weights& weights, EventWriter& events) {
+    warm_up(trainer, weights);
+    events.write("compile_stop");
+    if (trainer.trial().text("mode") != "infer") return train(trainer, events);
+    infer(trainer, events);
+    return true;
 }
 
 void work(const Trial& trial, EventWriter& events) {
-    Files files = read_files(trial);
+    const Files files = read_files(trial);
     events.write("load_stop");
     if (const std::string reason = reason_uncut(trial, files.order.size(1)); !reason.empty())
         return events.write("unsupported", {{"message", reason}});
@@ -54,15 +59,12 @@ void work(const Trial& trial, EventWriter& events) {
     const bool proves = trial.text("mode") == "gate";
     Trainer trainer(trial, data, files.weights, trial.number(proves ? "gate.dropout_rate" : "model.dropout_rate"));
     events.write("build_stop", {{"parameters", trainer.parameters()}});
-    if (proves) return write_stop(events, prove(trial, data, files.weights));
-    warm_up(trainer, files.weights);
-    events.write("compile_stop");
-    if (trial.text("mode") == "infer") {
-        infer(trainer, events);
-    } else if (!train(trainer, events)) {
+    if (proves) {
+        prove(trial, data, files.weights);
+    } else if (!measure(trainer, files.weights, events)) {
         return;
     }
-    write_stop(events, trainer.report());
+    events.write("run_stop", trainer.report());
 }
 
 void run(const char* trial_path, const char* events_path, std::int64_t at_ns, std::int64_t at_unix_ns, bool is_first) {
@@ -70,6 +72,8 @@ void run(const char* trial_path, const char* events_path, std::int64_t at_ns, st
     events.write("run_start", {{"unix_ns", at_unix_ns}, {"pid", std::int64_t{getpid()}}}, at_ns);
     const Trial trial(trial_path);
     if (const std::string reason = reason_unsupported(trial); !reason.empty())
+        return events.write("unsupported", {{"message", reason}});
+    if (const std::string reason = reason_impossible(trial); !reason.empty())
         return events.write("unsupported", {{"message", reason}});
     if (is_first) initialise(trial);
     events.write("import_stop");

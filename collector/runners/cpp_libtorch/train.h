@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "data.h"
+#include "events.h"
 #include "model.h"
 #include "optimizer.h"
 #include "trial.h"
@@ -16,17 +18,15 @@
 // Sets threads, device and precision; a device that is missing is an error, and is never replaced by the CPU.
 void initialise(const Trial& trial);
 
+// Returns why a trial cannot be done on this machine, or an empty string.
+std::string reason_impossible(const Trial& trial);
+
 // Returns when everything given to the device is done.
 void synchronise(const torch::Device& device);
 
 struct Evaluation {
     std::int64_t examples, correct;
     double loss;
-};
-
-struct Report {
-    bool flushes_subnormals;
-    std::int64_t threads;
 };
 
 // Model, optimizer and resident data of one trial. A batch is the indices of its examples, on the device.
@@ -68,7 +68,8 @@ class Trainer {
     Weights weights() const;
     // Returns the running statistics of batch norms.
     Weights statistics() const;
-    Report report() const;
+    // Returns what the runtime knows of itself: the optional fields of run_stop.
+    std::vector<Field> report() const;
 
   private:
     struct Forward {

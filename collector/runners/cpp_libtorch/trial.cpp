@@ -14,7 +14,7 @@ using Supported = std::vector<std::pair<std::string, std::vector<std::string>>>;
 const Supported kSupported = {
     {"data.format", {"idx", "cifar10_binary"}},
     {"device", {"cpu", "cuda"}},
-    {"dtype", {"fp32", "bf16"}},
+    {"dtype", {"fp32", "tf32", "bf16"}},
     {"loader", {"resident"}},
     {"loss", {"softmax_cross_entropy"}},
     {"mode", {"train", "steps", "infer", "gate"}},
