@@ -19,7 +19,7 @@ from collector.executors.local import LocalExecutor
 from collector.gating import GateKey, GateResult, GateSetting, gate_entries, gate_key
 from collector.matrix import Cell
 from collector.runner import RUNNERS, Description, Entry
-from collector.workload import OPTIMIZERS, Workload, read_workload
+from collector.workload import OPTIMIZERS, KerasCnn, Mlp, Workload, read_workload
 from store.database import Store
 
 RUNNER = "python_planted"
@@ -86,7 +86,16 @@ ERRORS = [
     Planted("dropout_masks_repeated", "mlp", "G", "same masks"),
     Planted("dropout_switched_off", "mlp", "G", "not active in training"),
 ]
-HONEST = [Planted("none", work, "", "") for work in ("mlp", "lenet", "lenet_adamw", "cnn", "mlp_dropping_30_percent")]
+PARTS = {
+    "mlp": "ABCDFG",
+    "mlp_dropping_30_percent": "ABCDFG",
+    "mlp_of_two_layers": "ABCDF",
+    "lenet": "ABCDF",
+    "lenet_adamw": "ABCDF",
+    "cnn": "ABCDEFG",
+    "keras_cnn": "ABCDFG",
+}
+HONEST = [Planted("none", work, "", "") for work in PARTS]
 
 
 def works() -> dict[str, Workload]:
@@ -96,9 +105,15 @@ def works() -> dict[str, Workload]:
     made = {
         "mlp": mlp,
         "mlp_dropping_30_percent": mlp.model_copy(update={"model": dropping}),
+        "mlp_of_two_layers": mlp.model_copy(
+            update={"model": Mlp(name="mlp", hidden_units=32, hidden_layers=2, dropout_rate=0.0), "parameters": 26_506}
+        ),
         "lenet": lenet,
         "lenet_adamw": lenet.model_copy(update={"optimizer": OPTIMIZERS["adamw"]}),
         "cnn": cnn.model_copy(update={"parameters": 36_682}),
+        "keras_cnn": cnn.model_copy(
+            update={"model": KerasCnn(name="keras_cnn", dropout_rate=0.5), "parameters": 21_962}
+        ),
     }
     return {name: workload.model_copy(update={"name": name}) for name, workload in made.items()}
 
@@ -196,8 +211,7 @@ def test_the_correct_runner_passes_the_same_way(results, case):
     result = results[case.name, case.work]
 
     assert result.passed, result.failure
-    dropout = {"mlp": "G", "mlp_dropping_30_percent": "G", "cnn": "EG"}
-    assert {row.part for row in result.rows} == set("ABCDF" + dropout.get(case.work, ""))
+    assert {row.part for row in result.rows} == set(PARTS[case.work])
     assert all(row.error <= (0.6 if row.part == "G" else 0.1) * row.tolerance for row in result.rows)
 
 
