@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.pop(0)  # this file's folder, where other frameworks' names are those of such files
+
 import numpy as np
 import torch
 from torch import Tensor, nn
