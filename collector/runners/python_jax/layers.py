@@ -72,7 +72,8 @@ def flatten(values: Array) -> Array:
 def max_pool(values: Array) -> Array:
     """Return the maximum of each 2 × 2 window, without an odd last row or column.
 
-    The gradient of `lax.reduce_window` is a select-and-scatter, which takes the CPU 1.4 times as long as that of this.
+    Windows here do not overlap. The gradient of `lax.reduce_window`, which `nnx.max_pool` calls too, is a
+    select-and-scatter: on the CPU it makes a training step of the CNNs 1.4 to 1.7 times as long.
     """
     examples, height, width, channels = values.shape
     whole = values[:, : height // 2 * 2, : width // 2 * 2]

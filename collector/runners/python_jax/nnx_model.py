@@ -7,6 +7,7 @@ from functools import partial
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from layers import flatten, max_pool
 from setting import Setting
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
@@ -48,7 +49,7 @@ class Mlp(nnx.Module):
 
     def __call__(self, images: Array) -> Array:
         """Return the logits."""
-        values = self.dropout(nnx.relu(self.hidden(_flatten(images))))
+        values = self.dropout(nnx.relu(self.hidden(flatten(images))))
         if self.hidden2 is not None:
             values = nnx.relu(self.hidden2(values))
         return self.output(values)
@@ -67,9 +68,9 @@ class Lenet5(nnx.Module):
 
     def __call__(self, images: Array) -> Array:
         """Return the logits."""
-        values = _max_pool(nnx.relu(self.conv1(images)))
-        values = _max_pool(nnx.relu(self.conv2(values)))
-        values = nnx.relu(self.dense1(_flatten(values)))
+        values = max_pool(nnx.relu(self.conv1(images)))
+        values = max_pool(nnx.relu(self.conv2(values)))
+        values = nnx.relu(self.dense1(flatten(values)))
         return self.dense3(nnx.relu(self.dense2(values)))
 
 
@@ -93,8 +94,8 @@ class Cnn(nnx.Module):
             values = nnx.relu(conv(values))
             if norm is not None:
                 values = norm(values)
-            values = _max_pool(values)
-        return self.output(self.dropout(nnx.relu(self.hidden(_flatten(values)))))
+            values = max_pool(values)
+        return self.output(self.dropout(nnx.relu(self.hidden(flatten(values)))))
 
 
 class KerasCnn(nnx.Module):
@@ -109,9 +110,9 @@ class KerasCnn(nnx.Module):
 
     def __call__(self, images: Array) -> Array:
         """Return the logits."""
-        values = _max_pool(nnx.relu(self.conv1(images)))
-        values = _max_pool(nnx.relu(self.conv2(values)))
-        return self.output(self.dropout(_flatten(values)))
+        values = max_pool(nnx.relu(self.conv1(images)))
+        values = max_pool(nnx.relu(self.conv2(values)))
+        return self.output(self.dropout(flatten(values)))
 
 
 class BasicBlock(nnx.Module):
@@ -195,14 +196,6 @@ class Resnet(nnx.Module):
 
 
 MODELS = {"mlp": Mlp, "lenet5": Lenet5, "cnn": Cnn, "keras_cnn": KerasCnn, "resnet18": Resnet, "resnet50": Resnet}
-
-
-def _flatten(values: Array) -> Array:
-    return values.reshape(len(values), -1)
-
-
-def _max_pool(values: Array) -> Array:
-    return nnx.max_pool(values, window_shape=(2, 2), strides=(2, 2), padding="VALID")
 
 
 def _pooled_pixels(setting: Setting, *, kernel_side: int) -> int:
