@@ -28,12 +28,12 @@ sys.path[:0] = [sys.argv[1], sys.argv[2]]
 import json, numpy as np
 import train, model
 from pathlib import Path
-from _python.data import read_files, standardise
+from _python.data import place_data, read_files
 trial = json.loads(Path(sys.argv[3]).read_text())
 files = read_files(trial)
-data = standardise(files, trial["data.mean"], trial["data.std"])
+data = place_data(trial, files)
 trainer = train.Trainer(trial, data, files.weights, trial["model.dropout_rate"])
-trainer.step(trainer.batches(0)[0])
+trainer.step(trainer.batches(data.order[0])[0])
 trainer.evaluate()
 found, seen = [], set()
 def walk(value, place):
