@@ -156,7 +156,7 @@ def _cause_of_layout(expected: Weights, found: Weights) -> str:
         name
         for name, tensor in expected.items()
         if tensor.ndim > 1
-        and differs(found[name], tensor, 1e-2)
-        and not differs(np.sort(found[name], axis=None), np.sort(tensor, axis=None), 1e-2)
+        and differs(found[name], tensor, 0.1)
+        and not differs(np.sort(found[name], axis=None), np.sort(tensor, axis=None), 1e-3)
     ]
     return f"layout: the gradient of {turned[0]} has the right values in the wrong places" if turned else ""

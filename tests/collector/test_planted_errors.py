@@ -22,6 +22,8 @@ from collector.runner import RUNNERS, Description, Entry
 from collector.workload import OPTIMIZERS, KerasCnn, Mlp, Workload, read_workload
 from store.database import Store
 
+pytestmark = pytest.mark.timeout(1200)  # half a hundred processes in one fixture: a minute alone, many under load
+
 RUNNER = "python_planted"
 PLANTED = Path(__file__).parent / "planted_runner"
 
