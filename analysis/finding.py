@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from analysis.comparison import Verdict
 
 CLOCKS = ("train", "e2e")
+COMPARED_TRACKS = ("closed", "open")  # a study's own recipe (track published) is not gated, and never ranked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,11 @@ class Cell:
     loader_workers: int
     epochs: int
     steps: int
+    track: str = "closed"
+    loader: str = "resident"
+    optimizer: str = ""  # empty, and rates of 0, in records made before they were noted
+    learning_rate: float = 0.0
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

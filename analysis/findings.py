@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison import Comparison, Decision, Verdict, compare, decide, pair_controls, pair_heats
-from analysis.finding import CLOCKS, Cell, Finding
+from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.sentences import sentence
 from analysis.statistics import Effect, holm
 from analysis.time_to_accuracy import crossings, pooled_epochs, run_costs
@@ -62,7 +62,7 @@ class _Contender:
 
 
 def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame, gates: pd.DataFrame) -> list[Finding]:
-    """Return one finding per cell, clock and candidate of the closed track.
+    """Return one finding per cell, clock and candidate of the closed and open tracks.
 
     Cells come in the order of `runs`, candidates in that of their names. Entries that were never timed, because
     they were unavailable or failed the gate, are findings too.
@@ -85,7 +85,8 @@ def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame
     """
     known = pd.concat([runs, unavailable]).drop_duplicates("entry").set_index("entry")
     found: list[Finding] = []
-    for cell, baseline, group in _cells(runs[runs["track"] == "closed"]):
+    of_runs = dict(list(epochs.groupby("run_id")))
+    for cell, baseline, group in _cells(runs[runs["track"].isin(COMPARED_TRACKS)]):
         absent = _refused(gates, cell, known) | _unavailable(unavailable, cell)
         for race in _races(cell, baseline, group, absent, epochs[epochs["run_id"].isin(group["run_id"])]):
             found.extend(_race_findings(race))
@@ -100,21 +101,19 @@ def _cells(runs: pd.DataFrame) -> Iterator[tuple[Cell, str, pd.DataFrame]]:
 
 
 def _unavailable(unavailable: pd.DataFrame, cell: Cell) -> dict[str, _Absent]:
-    """Return the entries of `cell` whose runner could not be started."""
+    """Return the entries of `cell` that were not started: unavailable, or unable to do what it asks."""
     mine = unavailable
     for field in fields(Cell):
         mine = mine[mine[field.name] == getattr(cell, field.name)]
     return {
-        row["entry"]: _Absent(facts=row, reason=f"it is unavailable: {_clause(row['message'])}")
+        row["entry"]: _Absent(facts=row, reason=f"it is {row['status']}: {_clause(row['message'])}")
         for row in mine.to_dict("records")
     }
 
 
 def _refused(gates: pd.DataFrame, cell: Cell, known: pd.DataFrame) -> dict[str, _Absent]:
     """Return the entries whose last gating in the cell's campaign failed: they are not timed at all."""
-    mine = gates
-    for name in ("campaign_id", "workload", "device", "dtype"):
-        mine = mine[mine[name] == getattr(cell, name)]
+    mine = gates_of(cell, gates)
     found: dict[str, _Absent] = {}
     for (runner, variant), rows in mine.groupby(["runner", "variant"]):
         last = _last_gating(rows)
@@ -124,6 +123,16 @@ def _refused(gates: pd.DataFrame, cell: Cell, known: pd.DataFrame) -> dict[str, 
             facts = known.loc[entry].to_dict() if entry in known.index else _described(failed["versions"].iloc[0])
             found[entry] = _Absent(facts=facts, reason=_gate_failure(failed.iloc[0].to_dict(), cell.workload))
     return found
+
+
+def gates_of(cell: Cell, gates: pd.DataFrame) -> pd.DataFrame:
+    """Return what the gate said in the cell's campaign about this very work; an old record may not tell it all."""
+    mine = gates
+    for name in ("campaign_id", "workload", "device", "dtype"):
+        mine = mine[mine[name] == getattr(cell, name)]
+    for name, wanted in (("optimizer", cell.optimizer), ("loader", cell.loader)):
+        mine = mine[mine[name].isna() | (mine[name] == wanted)] if wanted else mine
+    return mine
 
 
 def _last_gating(rows: pd.DataFrame) -> pd.DataFrame:

@@ -33,9 +33,9 @@ def read_counted_runs(store: Store) -> pd.DataFrame:
 
 
 def read_unavailable(store: Store) -> pd.DataFrame:
-    """Return the runners that could not be started at all, one row per campaign and cell (`RunRow`, `entry`)."""
+    """Return who was unavailable or unsupported, one row per campaign and cell (`RunRow`, `entry`)."""
     runs = read_runs(store)
-    return runs[runs["status"] == "unavailable"].reset_index(drop=True)
+    return runs[runs["heat_id"] == ""].reset_index(drop=True)
 
 
 def read_epochs(store: Store) -> pd.DataFrame:
@@ -46,6 +46,11 @@ def read_epochs(store: Store) -> pd.DataFrame:
 def read_phases(store: Store) -> pd.DataFrame:
     """Return every phase of every run (`PhaseRow`)."""
     return _read_view(store, "phases", "phases", "run_id, start_s")
+
+
+def read_measurements(store: Store) -> pd.DataFrame:
+    """Return the named numbers of every run (`MeasurementRow`)."""
+    return _read_view(store, "measurements", "measurements", "run_id, metric")
 
 
 def read_readings(store: Store, run_id: str) -> pd.DataFrame:
@@ -60,8 +65,9 @@ def read_gates(store: Store) -> pd.DataFrame:
 
 
 def read_latest_gates(store: Store) -> pd.DataFrame:
-    """Return the last result of each entry, workload, device, dtype and part (`GateRow`)."""
-    return _read_view(store, "latest_gates", "gates", "runner, variant, workload, device, dtype, part")
+    """Return the last result of each entry, workload, optimizer, loader, device, dtype and part (`GateRow`)."""
+    order = "runner, variant, workload, optimizer, loader, device, dtype, part"
+    return _read_view(store, "latest_gates", "gates", order)
 
 
 def read_environments(store: Store) -> pd.DataFrame:
@@ -70,8 +76,17 @@ def read_environments(store: Store) -> pd.DataFrame:
 
 
 def with_entry(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return `runs` with the column `entry`, "runner:variant"."""
-    return runs.assign(entry=runs["runner"].astype(str) + ":" + runs["variant"].astype(str))
+    """Return `runs` with the column `entry`, "runner:variant", and values that groups can be made of.
+
+    Records made before loader and optimizer were noted have the resident loader, an empty optimizer and rates of 0.
+    """
+    return runs.assign(
+        entry=runs["runner"].astype(str) + ":" + runs["variant"].astype(str),
+        loader=runs["loader"].fillna("resident").astype(str),
+        optimizer=runs["optimizer"].fillna("").astype(str),
+        learning_rate=runs["learning_rate"].astype(float).fillna(0.0),
+        weight_decay=runs["weight_decay"].astype(float).fillna(0.0),
+    )
 
 
 def _read_view(store: Store, view: str, table: str, order: str) -> pd.DataFrame:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from analysis.finding import Cell
 
 CELL_KEYS = (
-    "campaign_id", "workload", "mode", "device", "dtype", "batch_size", "threads", "loader_workers", "epochs", "steps"
+    "campaign_id", "workload", "mode", "device", "dtype", "batch_size", "threads", "loader_workers", "epochs", "steps",
 )  # fmt: skip
+LATER_KEYS = ("loader", "optimizer", "learning_rate", "weight_decay")  # absent from older records
 
 
 def literal(value: str | float) -> str:
@@ -205,7 +206,8 @@ ORDER BY run_id, at_s"""
 
 def _cell(cell: Cell, table: str = "") -> str:
     prefix = f"{table}." if table else ""
-    return "\n      AND ".join(f"{prefix}{key} = {literal(getattr(cell, key))}" for key in CELL_KEYS)
+    keys = [*CELL_KEYS, *(LATER_KEYS if cell.optimizer else ())]
+    return "\n      AND ".join(f"{prefix}{key} = {literal(getattr(cell, key))}" for key in keys)
 
 
 def _costs(clock: str, epochs_to_target: float | None) -> str:

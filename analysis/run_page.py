@@ -20,6 +20,11 @@ from analysis.words import seconds
 FACTS = (
     ("seed", "seed"),
     ("batch_size", "batch size"),
+    ("optimizer", "optimizer"),
+    ("learning_rate", "learning rate"),
+    ("weight_decay", "weight decay"),
+    ("loader", "loader"),
+    ("loader_workers", "loader's workers"),
     ("threads", "threads"),
     ("device", "device"),
     ("dtype", "precision"),

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from analysis import sentences
+from analysis import sentences, tables
 from analysis.finding import Cell, Finding
 from analysis.tables import NOTHING, is_absent
 
+DIVISIONS = {
+    "closed": "closed: given weights and order",
+    "open": "open: own loader and order",
+    "published": "as published",
+}
+
 
 def cell_title(cell: Cell) -> str:
-    """Return what a cell is, for people."""
-    threads = f"{cell.threads} thread{'s' if cell.threads != 1 else ''}"
-    work = f"{cell.steps} steps" if cell.mode == "steps" else f"{cell.epochs} epoch{'s' if cell.epochs != 1 else ''}"
-    return f"{cell.workload}: {work}, batch size {cell.batch_size}, {cell.device}, {threads}, {cell.dtype}"
+    """Return what a cell is, for people, with the workload's name."""
+    return f"{cell.workload}: {cell_words(cell)}"
+
+
+def cell_words(cell: Cell) -> str:
+    """Return the work and axes of a cell: what nearly all have in common (cpu, fp32, resident data) goes unsaid.
+
+    "3 epochs, batch 512, bf16, 2 threads, stream loader with 4 workers, adam 0.001"
+    """
+    work = {"steps": tables.count(cell.steps, "step"), "infer": tables.count(cell.steps, "forward pass", "es")}
+    loader = f"{cell.loader} loader with {tables.count(cell.loader_workers, 'worker')}"
+    parts = [
+        work.get(cell.mode) or tables.count(cell.epochs, "epoch"),
+        f"batch {cell.batch_size}",
+        *([cell.device] if cell.device != "cpu" else []),
+        *([cell.dtype] if cell.dtype != "fp32" else []),
+        tables.count(cell.threads, "thread"),
+        *([loader] if cell.loader != "resident" else []),
+        *([optimizer_words(cell)] if cell.optimizer and cell.mode != "infer" else []),
+    ]
+    return ", ".join(parts)
+
+
+def optimizer_words(cell: Cell) -> str:
+    """Return the optimizer with its rates, as a title has it: "momentum 0.01, weight decay 0.0005"."""
+    decay = f", weight decay {cell.weight_decay:g}" if cell.weight_decay else ""
+    return f"{cell.optimizer} {cell.learning_rate:g}{decay}"
 
 
 def seconds(value: float | None) -> str:

@@ -20,6 +20,7 @@ from analysis.figures import (
     pooled_epochs,
 )
 from analysis.finding import CLOCKS, Finding
+from analysis.findings import gates_of
 from analysis.render import Chart, Page, page
 from analysis.tables import Table
 from analysis.time_to_accuracy import observed_times
@@ -218,7 +219,7 @@ def endings_table(mine: CellResults, pages: dict[str, str]) -> Table:
         for row in failed.to_dict("records")
     ]
     rows += [
-        (mine.label(row["entry"]), "unavailable", None, row["message"], _run_link(row["run_id"], pages))
+        (mine.label(row["entry"]), row["status"], None, row["message"], _run_link(row["run_id"], pages))
         for row in mine.unavailable.to_dict("records")
     ]
     columns = ("entry", "ending", "heat", "why", "run")
@@ -227,9 +228,7 @@ def endings_table(mine: CellResults, pages: dict[str, str]) -> Table:
 
 def gate_table(mine: CellResults, gates: pd.DataFrame) -> Table:
     """Return whether each entry proved that it does the same work, and where it failed."""
-    cell = mine.cell
-    facts = {name: getattr(cell, name) for name in ("campaign_id", "workload", "device", "dtype")}
-    of_cell = gates[(gates[list(facts)] == pd.Series(facts)).all(axis=1)].sort_values("gated_at")
+    of_cell = gates_of(mine.cell, gates).sort_values("gated_at")
     ours = of_cell.drop_duplicates(["runner", "variant", "part"], keep="last")
     entries = ours["runner"] + ":" + ours["variant"]
     rows = [_gate_row(mine, entry, ours[entries == entry]) for entry in mine.entries]

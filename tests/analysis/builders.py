@@ -139,8 +139,10 @@ def gate_row(**changes: Any) -> GateRow:
         "runner": "python_pytorch",
         "variant": "eager",
         "workload": "mnist_mlp",
+        "optimizer": "adam",
         "device": "cpu",
         "dtype": "fp32",
+        "loader": "resident",
         "part": "A",
         "passed": True,
         "quantity": "a.losses",
@@ -149,6 +151,7 @@ def gate_row(**changes: Any) -> GateRow:
         "error": 1e-7,
         "tolerance": 1e-5,
         "cause": "",
+        "exceptions": "",
         "versions": '{"language": "Python", "framework": "PyTorch"}',
         "gated_at": START,
     }
@@ -331,8 +334,8 @@ def frames_of(rows: Sequence[Row]) -> Frames:
     """Return `rows` as frames."""
     runs = frame(rows, "runs")
     return Frames(
-        runs=runs[runs["status"] != "unavailable"],
-        unavailable=runs[runs["status"] == "unavailable"],
+        runs=runs[runs["heat_id"] != ""],
+        unavailable=runs[runs["heat_id"] == ""],
         epochs=frame(rows, "epochs"),
         gates=frame(rows, "gates"),
         phases=frame(rows, "phases"),

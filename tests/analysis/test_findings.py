@@ -270,6 +270,30 @@ def test_an_unavailable_runner_is_a_finding_with_its_reason():
     assert finding.sentence == f"elixir_axon is not ranked on the e2e clock: {finding.reason}."
 
 
+def test_an_entry_that_cannot_do_the_work_is_a_finding_with_its_reason():
+    """It was never started; the reason is the collector's."""
+    row = unavailable_row(status="unsupported", message="it lacks the loader")
+    finding = found([*Campaign().rows(), row])["elixir_axon:exla", "train"]
+
+    assert (finding.verdict, finding.reason) == (Verdict.NOT_RANKED, "it is unsupported: it lacks the loader")
+
+
+def test_another_optimizer_is_another_cell():
+    """Runs with different hyperparameters are never paired or pooled."""
+    rows = [*Campaign().rows(), *Campaign(changes={"optimizer": "sgd", "learning_rate": 0.05}).rows()]
+    frames = frames_of(rows)
+    findings = find_all(frames.runs, frames.epochs, frames.unavailable, frames.gates)
+
+    assert {(f.cell.optimizer, f.cell.learning_rate) for f in findings} == {("adam", 0.001), ("sgd", 0.05)}
+
+
+def test_a_failure_with_one_optimizer_says_nothing_of_another():
+    """The gate's rows name the optimizer and the loader; those of old records fit all."""
+    for gate, is_refused in (({"optimizer": "sgd"}, False), ({"optimizer": "adam"}, True), ({"optimizer": None}, True)):
+        failed = gate_row(runner="julia_stdlib", variant="default", passed=False, **gate)
+        assert (("julia_stdlib:default", "train") in found([*Campaign().rows(), failed])) == is_refused, gate
+
+
 def test_a_runner_unavailable_elsewhere_is_not_missing_here():
     """Another workload's or campaign's absence is no finding of this cell."""
     rows = [

@@ -8,9 +8,19 @@ import json
 import pytest
 
 from collector.events import decode_events
-from collector.normalise import clock_fault, epoch_rows, phase_rows, target_row, timeline_of, work_fault
+from collector.normalise import (
+    clock_fault,
+    epoch_rows,
+    infer_latencies_s,
+    measurement_rows,
+    phase_rows,
+    target_row,
+    timeline_of,
+    work_fault,
+)
 from collector.telemetry import Reading
-from store.records import EpochRow
+from store.records import EpochRow, RunRow
+from tests.store.rows import row
 
 S = 1_000_000_000
 
@@ -148,3 +158,84 @@ def test_the_target_is_met_at_the_first_of_two_evaluations_in_a_row():
     assert target_row(rows(0.9, 0.97, 0.9, 0.96, 0.98), 0.96).epoch == 4
     assert target_row(rows(0.9, 0.97, 0.9, 0.97), 0.96) is None
     assert target_row([], 0.96) is None
+
+
+def inference(passes: int = 4):
+    """Return a run in mode infer: passes of 1, 2, 3 … s one by one, then all of them in 2 s."""
+    at, lines = 0, [{"kind": "run_start", "at_ns": 0, "unix_ns": 100 * S, "pid": 1}]
+    lines += [{"kind": kind, "at_ns": 0} for kind in ("import_stop", "load_stop", "preprocess_stop")]
+    lines += [{"kind": "build_stop", "at_ns": 0, "parameters": 7}, {"kind": "compile_stop", "at_ns": 0}]
+    lines.append({"kind": "epoch_start", "at_ns": 0, "epoch": 1.0})
+    for number in range(1, passes + 1):
+        at += number * S
+        lines += [{"kind": "first_step_stop", "at_ns": at}] * (number == 1)
+        lines.append({"kind": "chunk_stop", "at_ns": at, "steps": number})
+    told = {"examples": 8 * passes, "data_wait_s": 0.0}
+    lines.append({"kind": "epoch_stop", "at_ns": at, "epoch": 1.0, **told})
+    lines.append({"kind": "epoch_start", "at_ns": at, "epoch": 2.0})
+    lines.append({"kind": "chunk_stop", "at_ns": at + 2 * S, "steps": passes})
+    lines.append({"kind": "epoch_stop", "at_ns": at + 2 * S, "epoch": 2.0, **told})
+    lines.append({"kind": "run_stop", "at_ns": at + 2 * S})
+    return decode_events("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_latencies_are_the_passes_of_the_first_pair():
+    """The first pass counts too; the second pair is no latency."""
+    assert infer_latencies_s(inference()) == [1.0, 2.0, 3.0, 4.0]
+    assert infer_latencies_s(inference()[:6]) == []
+
+
+def test_inference_becomes_latencies_and_throughput():
+    """The median of 1, 2, 3, 4 s, and 32 examples in 2 s; nothing of training."""
+    line = timeline_of(inference(), spawned_unix_ns=100 * S, spawned_ns=0, ended_ns=20 * S)
+    epochs = epoch_rows("r", line)
+    rows = measurement_rows(row(RunRow, mode="infer"), [], epochs, latencies_s=infer_latencies_s(line.events))
+    values = {r.metric: r.value for r in rows}
+
+    assert values["infer_latency_p50_s"] == 2.5
+    assert values["infer_latency_p95_s"] == pytest.approx(3.85)
+    assert values["infer_examples_per_s"] == 16.0
+    assert [epoch.train_loss for epoch in epochs] == [None, None]
+    assert not {"examples_per_s", "limit_ratio", "final_test_accuracy"} & set(values)
+
+
+PREDICTING = {"examples": 64, "epochs": (1.0, 2.0), "evaluations": 0, "parameters": 7, "test_examples": 4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latencies": 4}, ""),
+        ({"latencies": 5}, "synchronised forward passes: got 4; expected 5"),
+        ({"latencies": 4, "examples": 32}, "training examples: got 64; expected 32"),
+        ({}, "training losses: got 0; expected 2"),
+    ],
+)
+def test_inference_must_be_what_was_planned(changes, message):
+    """Every pass synchronised once, no loss, every example twice."""
+    found = work_fault(inference(), **{**PREDICTING, **changes})
+
+    assert found == "" if not message else message in found
+
+
+def test_the_window_that_a_study_timed_is_the_sum_of_its_phases():
+    """Compilation and training, say; only of a run that completed."""
+    phases = phase_rows("r", timeline(), [], 7 * S)
+    window = {"published_phases": ("compile", "train")}
+    complete, crashed = (
+        {r.metric: r.value for r in measurement_rows(row(RunRow, status=status), phases, [], **window)}
+        for status in ("completed", "crashed")
+    )
+
+    assert complete["published_window_s"] == pytest.approx(1 + 2 + 2)
+    assert "published_window_s" not in crashed
+
+
+def test_the_share_of_the_machine_s_limit():
+    """600 operations in 2 s on a machine that does 1000 a second: 30 %."""
+    epochs = epoch_rows("r", timeline(1))
+    run = row(RunRow, mode="train", loader="stream", train_flops=600.0, train_clock_s=2.0, machine_flops_per_s=1000.0)
+    values = {r.metric: r.value for r in measurement_rows(run, [], epochs)}
+
+    assert values["limit_ratio"] == pytest.approx(0.3)
+    assert values["data_wait_s"] == 0.25

@@ -41,14 +41,15 @@ def _kinds(kind: dict) -> list[str]:
 def trial(**changes: object) -> TrialFile:
     content = {
         "batch_size": 2, "chunks_per_epoch": 20, "data.classes": 10, "data.format": "idx", "data.mean": [0.1],
-        "data.std": [0.3],
-        "data.test_images": "a", "data.test_labels": "b", "data.train_images": "c", "data.train_labels": "d",
+        "data.std": [0.3], "data.test_images": "a", "data.test_labels": "b", "data.train_images": "c",
+        "data.train_labels": "d",
         "device": "cpu", "dtype": "fp32", "epochs": 1, "eval_batch_size": 10, "evaluations_per_epoch": 4,
         "loader": "resident", "loader_workers": 0, "loss": "softmax_cross_entropy", "mode": "train", "model": "mlp",
         "model.dropout_rate": 0.5, "model.hidden_units": 128, "optimizer": "adam", "optimizer.beta1": 0.9,
         "optimizer.beta2": 0.999, "optimizer.epsilon": 1e-8, "optimizer.learning_rate": 0.001,
-        "optimizer.schedule": "constant", "optimizer.weight_decay": 0.0, "order": "o", "output": "p", "runner": "r", "seed": 1, "steps": 0,
-        "threads": 1, "variant": "v", "weights": "w", "workload": "mnist_mlp", **changes,
+        "optimizer.schedule": "constant", "optimizer.weight_decay": 0.0, "order": "o", "output": "p",
+        "runner": "r", "seed": 1, "steps": 0, "threads": 1, "variant": "v", "weights": "w",
+        "workload": "mnist_mlp", **changes,
     }  # fmt: skip
     return TrialFile.model_validate(content)
 
