@@ -32,6 +32,7 @@ class Architecture:
     shape: Shape  # of what the next layer is given, without the examples
     shapes: dict[str, Shape] = field(default_factory=dict)  # trainable parameters, in the order of the layers
     statistics: dict[str, Shape] = field(default_factory=dict)  # running statistics of batch norms
+    branch_ends: list[str] = field(default_factory=list)  # the last norm of each residual block
     multiply_adds: int = 0  # of one example's forward pass, convolutions and dense layers
     first_multiply_adds: int = 0  # those of the first layer, whose input needs no gradient
     body: list[Layer] = field(default_factory=list)
@@ -168,6 +169,7 @@ def _grow_block(grown: Architecture, model: Resnet, name: str, channels: int, st
         layer = grown.convolution(f"{name}_conv{number}", width, size, stride=step, padding=(size - 1) // 2)
         branch += [layer, grown.norm(f"{name}_norm{number}", model), relu]
     branch.pop()
+    grown.branch_ends.append(f"{name}_norm{len(convolutions)}")
     end = grown.shape
     shortcut: list[Layer] = []
     if start != end:

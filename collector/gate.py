@@ -39,6 +39,8 @@ TOLERANCES = {
     "loader examples": 0.0,
     "loader pixels": 1e-5,
 }
+# Rounding grows with depth: five times the largest error of the float32 reference on a ResNet-50.
+RESNET50_TOLERANCES = {"gradient": 7e-2, "whole gradient": 2e-2, "one step": 2e-2, "two steps": 1.1e-1}
 # METHODS §1: with lower precision only the gradient is compared; and it must be seen that precision is lower.
 LOWER_PRECISION = {"tf32": 0.1, "bf16": 0.5}
 VISIBLE_ROUNDING = {"tf32": 1e-5, "bf16": 1e-4}
@@ -130,6 +132,8 @@ class _Comparison:
         self._evidence = evidence
         self._exceptions = exceptions
         self._expected = evidence.expected
+        is_deep = evidence.workload.model.name == "resnet50"
+        self._tolerances = TOLERANCES | RESNET50_TOLERANCES if is_deep else TOLERANCES
         self._given = {name: evidence.given("weights", name) for name in evidence.architecture.shapes}
 
     def part_a(self) -> Iterator[Check]:
@@ -141,7 +145,7 @@ class _Comparison:
         """Check the gradient of the first batch, per tensor and as a whole."""
         for name, tensor in self._evidence.expected_group("gradient").items():
             yield self._check("B", "gradient", f"b.gradient.{name}", tensor, _relative_norm)
-        yield self._whole_gradient(TOLERANCES["whole gradient"])
+        yield self._whole_gradient()
 
     def part_c(self) -> Iterator[Check]:
         """Check the optimizer alone, on given gradients."""
@@ -256,7 +260,7 @@ class _Comparison:
         error = float(np.median(np.abs(found - expected)) / np.median(np.abs(expected - start)))
         return self._verdict("D", quantity, file, error, expected - start, found - start)
 
-    def _whole_gradient(self, tolerance: float) -> Check:
+    def _whole_gradient(self, tolerance: float | None = None) -> Check:
         return self._whole("B", "whole gradient", "b.gradient", "gradient", start={}, tolerance=tolerance)
 
     def _whole(
@@ -309,7 +313,7 @@ class _Comparison:
             expected=f"shape {expected.shape}",
             found=problem,
             error=np.inf,
-            tolerance=TOLERANCES.get(quantity, 0.0),
+            tolerance=self._tolerances.get(quantity, 0.0),
         )
 
     def _verdict(
@@ -322,7 +326,7 @@ class _Comparison:
         found: Array,
         tolerance: float | None = None,
     ) -> Check:
-        limit = TOLERANCES[quantity] if tolerance is None else tolerance
+        limit = self._tolerances[quantity] if tolerance is None else tolerance
         shown = _worst(expected, found)
         return Check(
             part=part,

@@ -32,6 +32,7 @@ from collector.workload import Adam, Resnet, Workload
 
 SEED = 20260101
 DROPOUT_REPEATS = 4096
+BRANCH_SCALE = 0.2
 HAT, BIASED = Forms(epsilon="hat"), Forms(variance="biased")
 
 
@@ -46,7 +47,7 @@ class Size:
     epoch_examples: tuple[int, ...]  # of each short epoch
     given_gradients: int
     checkpoint_steps: int
-    checkpoint_rate: float  # share of the workload's learning rate that the checkpoint is trained with
+    rate: float  # share of the workload's learning rate that the gate trains with
     image_side: int | None  # larger images are cut out of the middle
     expected_dtype: type[np.floating]  # float32 where arrays are large: as exact as what runners write
 
@@ -64,7 +65,7 @@ SMALL = Size(
     epoch_examples=(9 * 32 + 17, 9 * 32 + 17),  # ten batches each, the last one smaller
     given_gradients=10,
     checkpoint_steps=40,
-    checkpoint_rate=1.0,
+    rate=1.0,
     image_side=None,
     expected_dtype=np.float64,
 )
@@ -76,7 +77,7 @@ RESIDUAL = Size(  # compiling and computing residual networks takes long: one ba
     epoch_examples=(24,),
     given_gradients=3,
     checkpoint_steps=3,
-    checkpoint_rate=0.01,  # in so few steps of so few examples the whole rate leads nowhere
+    rate=0.1,  # on so few examples the whole rate leads nowhere, and magnifies rounding on the way
     image_side=64,
     expected_dtype=np.float32,
 )
@@ -87,10 +88,17 @@ def gate_size(workload: Workload) -> Size:
     return RESIDUAL if isinstance(workload.model, Resnet) else SMALL
 
 
+def proved_workload(workload: Workload) -> Workload:
+    """Return the workload with the learning rate that the gate trains with."""
+    optimizer = workload.optimizer
+    gentle = optimizer.model_copy(update={"learning_rate": optimizer.learning_rate * gate_size(workload).rate})
+    return workload.model_copy(update={"optimizer": gentle})
+
+
 def gate_trial(entry: Entry, cell: Cell, data: DataFiles, inputs: Path, output: Path, seed: int = SEED) -> TrialFile:
     """Return the trial file of mode `gate` for one entry; `data` is the workload's."""
-    size = gate_size(cell.workload)
-    return base_trial(cell.workload, cell, gate_data(cell.workload, data, inputs), inputs, output).model_copy(
+    size, small = gate_size(cell.workload), gate_data(cell.workload, data, inputs)
+    return base_trial(proved_workload(cell.workload), cell, small, inputs, output).model_copy(
         update={
             "mode": "gate",
             "runner": entry.runner,
@@ -147,23 +155,27 @@ def write_gate_inputs(workload: Workload, data: DataFiles, inputs: Path, seed: i
     np.save(inputs / "order.npy", np.stack(order))
     write_arrays(inputs / "weights", weights)
     write_arrays(inputs / "gradients", gradients)
-    expected = _Expected(workload, architecture, small, weights, order)
+    expected = _Expected(proved_workload(workload), architecture, small, weights, order)
     write_arrays(inputs / "checkpoint", expected.checkpoint)
     _write_expected(expected.arrays(gradients), size, inputs)
 
 
 def gate_weights(workload: Workload, architecture: Architecture, generator: np.random.Generator) -> Weights:
-    """Return initial weights with random scales, shifts and statistics of batch norms, so that none is 0 or 1."""
+    """Return initial weights with random scales, shifts and statistics of batch norms, so that none is 0 or 1.
+
+    The last norm of a residual block has a small scale: deep networks at random weights are chaotic, and would
+    magnify rounding beyond what a wrong program does (Goyal et al. 2017 begin at 0 for a similar reason).
+    """
     weights = initial_weights(workload.model_copy(update={"initialisation": "fan_in_uniform"}), architecture, generator)
-    for name in architecture.statistics:
+    for name, shape in architecture.statistics.items():
         layer, _, statistic = name.rpartition(".")
         if statistic == "running_mean":
-            shape = weights[name].shape
-            weights[f"{layer}.weight"] = generator.uniform(0.5, 1.5, shape)
+            scale = BRANCH_SCALE if layer in architecture.branch_ends else 1.0
+            weights[f"{layer}.weight"] = scale * generator.uniform(0.5, 1.5, shape)
             weights[f"{layer}.bias"] = generator.uniform(-0.2, 0.2, shape)
             weights[name] = generator.uniform(-0.2, 0.2, shape)
         else:
-            weights[name] = generator.uniform(0.5, 1.5, weights[name].shape)
+            weights[name] = generator.uniform(0.5, 1.5, shape)
     return weights
 
 
@@ -173,7 +185,7 @@ def read_evidence(workload: Workload, data: DataFiles, inputs: Path, output: Pat
     with np.load(inputs / "expected.npz") as file:
         expected = {name: array.astype(np.float64) for name, array in file.items()}
     return Evidence(
-        workload=workload,
+        workload=proved_workload(workload),
         architecture=architecture_of(workload, small),
         data=small,
         inputs=inputs,
@@ -201,7 +213,7 @@ class _Expected:
         size = gate_size(workload)
         self._first_example = int(order[0][0])
         self._batches = [row[i : i + size.batch_size] for row in order for i in range(0, len(row), size.batch_size)]
-        self.checkpoint = _as_given(self._checkpoint(size))
+        self.checkpoint = _as_given(self._trained((self._batches * size.checkpoint_steps)[: size.checkpoint_steps]))
 
     def arrays(self, gradients: Weights) -> dict[str, Array]:
         """Return everything that the gate compares, by the names of expected.npz."""
@@ -223,14 +235,6 @@ class _Expected:
                 self._architecture, self._weights, image, rate
             )
         return expected
-
-    def _checkpoint(self, size: Size) -> Weights:
-        optimizer = self._workload.optimizer
-        slow = optimizer.model_copy(update={"learning_rate": optimizer.learning_rate * size.checkpoint_rate})
-        batches = (self._batches * size.checkpoint_steps)[: size.checkpoint_steps]
-        pairs = [(self._images[batch], self._labels[batch]) for batch in batches]
-        gentle = self._workload.model_copy(update={"optimizer": slow})
-        return train(gentle, self._architecture, self._weights, pairs)[0]
 
     def _frozen_logits(self, batch: NDArray[np.int32]) -> Array:
         return logits_of(self._architecture, self._weights, self._images[batch], training=True)
