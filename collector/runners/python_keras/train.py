@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from copy import copy
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from _python.data import Data, Weights
     from _python.trial import Trial
     from base import KerasTrainer, Placed
+
+BUILT: dict[str, KerasTrainer] = {}  # of the data in hand, by everything but the learning rate
 
 
 def initialise(trial: Trial) -> None:
@@ -31,10 +34,21 @@ def place(trial: Trial, data: Data) -> Placed:
 
 
 def Trainer(trial: Trial, data: Placed, weights: Weights, dropout_rate: float) -> KerasTrainer:  # noqa: N802
-    """Return the variant's trainer."""
-    _, way = _variant(trial)
-    kind = {"fit": "FitTrainer", "step": "StepTrainer"}[way]
-    trainer: KerasTrainer = getattr(_module(trial), kind)(trial, data, weights, dropout_rate)
+    """Return the variant's trainer, started from `weights`.
+
+    Those of one trial share their model and what is compiled of it, which takes longest: the gate asks for several that
+    differ in the learning rate, and starts each of its parts with `reset`.
+    """
+    if any(built.data is not data for built in BUILT.values()):
+        BUILT.clear()
+    key = repr(sorted({**trial, "optimizer.learning_rate": None, "model.dropout_rate": dropout_rate}.items()))
+    if key not in BUILT:
+        _, way = _variant(trial)
+        kind = {"fit": "FitTrainer", "step": "StepTrainer"}[way]
+        BUILT[key] = getattr(_module(trial), kind)(trial, data, weights, dropout_rate)
+    trainer = copy(BUILT[key])
+    trainer.trial = trial
+    trainer.reset(weights)
     return trainer
 
 
