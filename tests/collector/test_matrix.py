@@ -197,7 +197,7 @@ def test_bad_suites_are_refused(tmp_path, old, new, message):
 
 def test_an_unknown_suite_lists_the_known_ones():
     """The error is the help."""
-    with pytest.raises(MatrixError, match="'demoo' is not a known suite; known: demo.*Did you mean 'demo'"):
+    with pytest.raises(MatrixError, match="'demoo' is not a known suite; known: blog, demo.*Did you mean 'demo'"):
         read_suite("demoo")
 
 

@@ -147,8 +147,12 @@ def test_two_collections_never_disturb_each_other(here):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "demmo"], "'demmo' is not a known suite; known: demo"),
+        (["run", "demmo"], "'demmo' is not a known suite; known: blog, demo"),
         (["run"], "no suite was named"),
+        (["run", "demo", "--batch-size", "32"], "suite demo: --batch-size cannot be given too"),
+        (["run", *FAKES, "--batch-size", "32,many"], "axes.batch_size.1: got 'many'"),
+        (["run", *FAKES, "--dtype", "bf16"], "fake:exact does not support the dtype 'bf16'"),
+        (["run", *FAKES, "--loader-workers", "2"], "the resident loader has no workers; 2 were asked for"),
         (["run", "--runner", "python_pytroch", "--workload", "mnist_mlp"], "Did you mean 'python_pytorch'?"),
         (["run", "--runner", "fake:fast", "--workload", "mnist_mlp"], "'fast' is not a known variant of fake"),
         (["run", "--runner", "fake", "--workload", "imagenet"], "'imagenet' is not a known workload"),
