@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
 Weights = dict[str, Array]
+SAME = 1e-12  # of a layer's size: equal but for the order in which float64 sums were taken
 VarianceForm = Literal["unbiased", "biased"]
 
 
@@ -29,6 +30,14 @@ class Pass:
     variance_form: VarianceForm = "unbiased"
     product_input: Callable[[Array], Array] = lambda values: values  # what products make of their inputs: rounding
     statistics: Weights = field(default_factory=dict)  # running statistics after a training pass
+    nearest_kink: float | None = None  # smallest distance to a kink so far, where it is watched: see `watch`
+
+    def watch(self, distances: Array, scale: Array) -> None:
+        """Note the smallest of `distances` in units of the layer's own size; identical values have no kink."""
+        if self.nearest_kink is not None:
+            size = float(np.sqrt(np.mean(scale**2)))
+            apart = distances[distances > SAME * size]
+            self.nearest_kink = min(self.nearest_kink, float(apart.min()) / size if apart.size else np.inf)
 
 
 # A backward step takes the gradient of a layer's output, notes those of its parameters, returns that of its input.
@@ -56,8 +65,9 @@ def flatten(_: Pass, values: Array) -> tuple[Array, Backward]:
     return values.reshape(len(values), -1), lambda delta, _: delta.reshape(values.shape)
 
 
-def relu(_: Pass, values: Array) -> tuple[Array, Backward]:
+def relu(state: Pass, values: Array) -> tuple[Array, Backward]:
     """Return the larger of the value and 0; its derivative at 0 is 0."""
+    state.watch(np.abs(values), values)
     return np.maximum(values, 0), lambda delta, _: delta * (values > 0)
 
 
@@ -121,12 +131,15 @@ def convolution(name: str, *, stride: int = 1, padding: int = 0, bias: bool = Tr
 def max_pool(size: int, *, stride: int, padding: int = 0) -> Layer:
     """Return the maximum of each window; of equals the first one gets the gradient, and padding never wins."""
 
-    def layer(_: Pass, values: Array) -> tuple[Array, Backward]:
+    def layer(state: Pass, values: Array) -> tuple[Array, Backward]:
         edges = [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2]
         padded = np.pad(values, edges, constant_values=-np.inf)
         windows = sliding_window_view(padded, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
         flat = windows.reshape(*windows.shape[:4], -1)
         winners = flat.argmax(axis=-1)
+        if state.nearest_kink is not None:
+            second, first = np.partition(flat, (-2, -1), axis=-1)[..., -2:].transpose(4, 0, 1, 2, 3)
+            state.watch(first - second, values)
 
         def backward(delta: Array, _: Weights) -> Array:
             back = np.zeros_like(padded)

@@ -69,6 +69,17 @@ def logits_of(architecture: Architecture, weights: Weights, images: Array, *, tr
     return run_layers(architecture.layers, Pass(weights=weights, training=training), images)[0]
 
 
+def nearest_kink(architecture: Architecture, weights: Weights, images: Array) -> float:
+    """Return how close a training pass comes to a kink: a ReLU's 0, or two winners of a max-pool.
+
+    In units of the layer's root mean square. Closer than float32 can tell, the gradient has two right values.
+    """
+    state = Pass(weights=weights, training=True, nearest_kink=np.inf)
+    run_layers(architecture.layers, state, images)
+    assert state.nearest_kink is not None
+    return state.nearest_kink
+
+
 def loss_of(logits: Array, labels: Integers) -> float:
     """Return the softmax cross-entropy, mean over the examples."""
     shifted = logits - logits.max(axis=1, keepdims=True)
