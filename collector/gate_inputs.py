@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector.architecture import Architecture
-from collector.data_files import DataFiles, Images, Labels, read_split, standardised, write_split
+from collector.data_files import DataFiles, Images, Labels, Split, read_split, standardised, write_split
 from collector.evidence import Array, Evidence
 from collector.inputs import architecture_of, base_trial, write_arrays
 from collector.layers import Pass, Weights, run_layers
@@ -143,7 +144,8 @@ def write_gate_inputs(workload: Workload, data: DataFiles, inputs: Path, seed: i
         return
     inputs.mkdir(parents=True, exist_ok=True)
     small, size = gate_data(workload, data, inputs), gate_size(workload)
-    for split, count in (("train", size.train_images), ("test", size.test_images)):
+    counts: dict[Split, int] = {"train": size.train_images, "test": size.test_images}
+    for split, count in counts.items():
         images, labels = read_split(data, split)
         write_split(small, split, _cut(images[:count], small.image_shape), labels[:count])
     generators = np.random.default_rng(seed).spawn(3)
@@ -246,13 +248,12 @@ class _Expected:
             expected |= self._statistics("", CANONICAL) | self._statistics("@biased_running_variance", BIASED)
         if rate := self._workload.model.dropout_rate:
             image = self._images[self._first_example]
-            expected["dropout.mean"], expected["dropout.variance"] = dropout_moments(
-                self._architecture, self._weights, image, rate
-            )
+            mean, variance = dropout_moments(self._architecture, self._weights, image, rate)
+            expected |= {"dropout.mean": _exact(mean), "dropout.variance": _exact(variance)}
         return expected
 
     def _frozen_logits(self, batch: NDArray[np.int32]) -> Array:
-        return logits_of(self._architecture, self._weights, self._images[batch], training=True)
+        return _exact(logits_of(self._architecture, self._weights, self._images[batch], training=True))
 
     def _frozen_loss(self, batch: NDArray[np.int32]) -> float:
         return loss_of(self._frozen_logits(batch), self._labels[batch])
@@ -289,7 +290,7 @@ class _Expected:
         return _prefixed(f"statistics{form}", {name: weights[name] for name in self._architecture.statistics})
 
     def _evaluation(self) -> dict[str, Array]:
-        logits = logits_of(self._architecture, self.checkpoint, self._test_images)
+        logits = _exact(logits_of(self._architecture, self.checkpoint, self._test_images))
         return {
             "test_logits": logits,
             "test_loss": np.array([loss_of(logits, self._test_labels)]),
@@ -311,6 +312,10 @@ def _cut(images: Images, shape: tuple[int, int, int]) -> Images:
     return np.ascontiguousarray(images[:, :, top : top + shape[1], left : left + shape[2]])
 
 
+def _exact(array: NDArray[np.floating[Any]]) -> Array:
+    return array.astype(np.float64)
+
+
 def _as_given(weights: Weights) -> Weights:
     """Return the weights as the runner reads them: rounded to float32."""
     return {name: weight.astype(np.float32).astype(np.float64) for name, weight in weights.items()}
@@ -325,10 +330,10 @@ def _given_gradients(architecture: Architecture, count: int, generator: np.rando
     return _as_given(gradients)
 
 
-def _read_standardised(data: DataFiles, split: str) -> tuple[Array, Labels]:
-    images, labels = read_split(data, "train" if split == "train" else "test")
+def _read_standardised(data: DataFiles, split: Split) -> tuple[Array, Labels]:
+    images, labels = read_split(data, split)
     return standardised(images, data), labels
 
 
 def _prefixed(prefix: str, weights: Weights) -> dict[str, Array]:
-    return {f"{prefix}.{name}": weight.astype(np.float64) for name, weight in weights.items()}
+    return {f"{prefix}.{name}": _exact(weight) for name, weight in weights.items()}

@@ -224,7 +224,8 @@ def _contradiction(cell: Cell) -> str:
     if cell.workload.mode == "infer":
         return "mode 'infer' predicts resident batches; the loader 'stream' feeds training only"
     if cell.workload.last_batch != "smaller":
-        return f"the loader 'stream' ends an epoch with a smaller batch; this recipe wants it {cell.workload.last_batch}"
+        wanted = cell.workload.last_batch
+        return f"the loader 'stream' ends an epoch with a smaller batch; this recipe wants it {wanted}"
     examples = read_dataset(cell.workload.dataset).train_examples
     if cell.workload.mode == "steps" and cell.workload.steps * cell.batch_size > examples:
         return (

@@ -5,6 +5,7 @@ Written to be checked by eye, not to be fast. `collector.architecture` has the m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -147,9 +148,11 @@ def update_weights(
         weight = weights[name]
         decoupled = optimizer.name == "adamw"
         slope = raw if decoupled else raw + optimizer.weight_decay * weight
-        step = _sgd_step if isinstance(optimizer, Sgd) else _adam_step
         kept = weight * (1 - optimizer.learning_rate * optimizer.weight_decay) if decoupled else weight
-        updated[name] = kept - step(optimizer, name, slope, state, forms)  # type: ignore[arg-type]
+        if isinstance(optimizer, Sgd):
+            updated[name] = kept - _sgd_step(optimizer, name, slope, state)
+        else:
+            updated[name] = kept - _adam_step(optimizer, name, slope, state, forms)
     return updated
 
 
@@ -157,7 +160,7 @@ def train(
     workload: Workload,
     architecture: Architecture,
     weights: Weights,
-    batches: list[tuple[Array, Integers]],
+    batches: Sequence[tuple[Array, Integers]],
     forms: Forms = CANONICAL,
 ) -> tuple[Weights, list[float]]:
     """Return weights and running statistics after one step for each batch, and the loss of each."""
@@ -169,7 +172,7 @@ def train(
     return weights, losses
 
 
-def _sgd_step(optimizer: Sgd, name: str, gradient: Array, state: OptimizerState, _: Forms) -> Array:
+def _sgd_step(optimizer: Sgd, name: str, gradient: Array, state: OptimizerState) -> Array:
     velocity = optimizer.momentum * state.first.get(name, np.zeros_like(gradient)) + gradient
     state.first[name] = velocity
     return optimizer.learning_rate * velocity
@@ -183,5 +186,6 @@ def _adam_step(optimizer: Adam, name: str, gradient: Array, state: OptimizerStat
     correction1, correction2 = 1 - optimizer.beta1**state.steps, 1 - optimizer.beta2**state.steps
     if forms.epsilon == "hat":  # Kingma & Ba, end of their section 2; what Keras and TensorFlow compute
         rate = optimizer.learning_rate * np.sqrt(correction2) / correction1
-        return rate * first / (np.sqrt(second) + optimizer.epsilon)
+        update: Array = rate * first / (np.sqrt(second) + optimizer.epsilon)
+        return update
     return optimizer.learning_rate * (first / correction1) / (np.sqrt(second / correction2) + optimizer.epsilon)
