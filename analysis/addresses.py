@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 SAFE_NAME = re.compile(r"(?!(?:index|readme)$)[a-z0-9][a-z0-9._-]{0,99}", re.IGNORECASE)
 
+STUDIES_ADDRESS = "studies.html"
+
 
 def file_name(name: str) -> str:
     """Return a name that can be a file's: itself where it can, else a hash of it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -11,12 +11,26 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison import Verdict
-from analysis.finding import Cell, Finding
+from analysis.finding import COMPARED_TRACKS, Cell, Finding
+from analysis.groups import Parts
 from analysis.results import Results
 from analysis.sentences import entry_name
 
 MOST_POINTS = 4000  # of thin lines in one chart: about 300 kB
 CLOCK_NAMES = {"train": "train clock", "e2e": "e2e clock"}
+CELL_FIELDS = [field.name for field in fields(Cell)]
+MODES = ("train", "steps", "infer")
+NUMBERS = (
+    "train_s_per_epoch",
+    "examples_per_s",
+    "limit_ratio",
+    "data_wait_s",
+    "published_window_s",
+    "infer_latency_p50_s",
+    "infer_latency_p95_s",
+    "infer_examples_per_s",
+    "final_test_accuracy",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +44,18 @@ class CellResults:
     unavailable: pd.DataFrame
     epochs: pd.DataFrame
     phases: pd.DataFrame
+    numbers: pd.DataFrame  # of each run, indexed by its id: a column per name in NUMBERS
     findings: Sequence[Finding]
 
     @cached_property
     def completed(self) -> pd.DataFrame:
         """The completed runs, without the control's."""
         return self.runs[(self.runs["status"] == "completed") & ~self.runs["control"].astype(bool)]
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """The completed runs with their numbers."""
+        return self.completed.join(self.numbers, on="run_id")
 
     @property
     def heats(self) -> int:
@@ -70,21 +90,71 @@ class CellResults:
 
 def cell_results(results: Results) -> list[CellResults]:
     """Return every cell that was tried, the newest campaign's first, else in the order in which they were run."""
-    names = [field.name for field in fields(Cell)]
-    tried = results.runs[(results.runs["heat_id"] != "") & (results.runs["track"] == "closed")]
-    ordered = tried.sort_values(["started_at", "run_id"])
-    started = ordered.groupby("campaign_id")["started_at"].max()
-    found = [_of_cell(results, _cell(key), group) for key, group in ordered.groupby([*names], sort=False, dropna=False)]
+    tried = results.runs[results.runs["heat_id"] != ""].sort_values(["started_at", "run_id"])
+    started = tried.groupby("campaign_id")["started_at"].max()
+    groups = {_cell(key): rows for key, rows in tried.groupby(CELL_FIELDS, sort=False, dropna=False)}
+    numbers = {run_id: number for number, rows in enumerate(groups.values()) for run_id in rows["run_id"]}
+    parts = _Parts.of(results, numbers)
+    absent = {_cell(key): rows for key, rows in results.measured.unavailable.groupby(CELL_FIELDS, sort=False)}
+    findings: dict[Cell, list[Finding]] = {}
+    for finding in results.findings:
+        findings.setdefault(finding.cell, []).append(finding)
+    found = [
+        CellResults(
+            cell=cell,
+            baseline=str(attempts["baseline"].iloc[-1]),
+            attempts=attempts,
+            runs=parts.runs.of(number),
+            unavailable=absent.get(cell, results.measured.unavailable.iloc[:0]),
+            epochs=parts.epochs.of(number),
+            phases=parts.phases.of(number),
+            numbers=parts.numbers.of(number).set_index("run_id"),
+            findings=findings.get(cell, []),
+        )
+        for number, (cell, attempts) in enumerate(groups.items())
+    ]
     return sorted(found, key=lambda mine: started[mine.cell.campaign_id], reverse=True)
+
+
+def compared(cells: Sequence[CellResults]) -> list[CellResults]:
+    """Return the cells in which entries are compared: all but the recipes of studies."""
+    return [mine for mine in cells if mine.cell.track in COMPARED_TRACKS]
 
 
 def headline_cell(cells: Sequence[CellResults]) -> CellResults | None:
     """Return the cell that the front page is about: of the newest campaign, trained to a target, with the most heats.
 
-    Nothing about its result enters the choice.
+    Given weights and order come before the loaders' own. Nothing about its result enters the choice.
     """
-    newest = [mine for mine in cells if mine.cell.campaign_id == cells[0].cell.campaign_id]
-    return max(newest, key=lambda mine: (mine.cell.mode == "train", mine.heats), default=None)
+    may = compared(cells)
+    newest = [mine for mine in may if mine.cell.campaign_id == may[0].cell.campaign_id]
+    return max(
+        newest, key=lambda mine: (mine.cell.track == "closed", mine.cell.mode == "train", mine.heats), default=None
+    )
+
+
+def page_order(cells: Sequence[CellResults]) -> list[CellResults]:
+    """Return the cells of a workload in the order of its page: given weights and order first, inference last."""
+
+    def place(mine: CellResults) -> tuple[bool, int, int]:
+        cell = mine.cell
+        return cell.mode == "infer", COMPARED_TRACKS.index(cell.track), MODES.index(cell.mode)
+
+    return sorted(cells, key=place)
+
+
+def placed(cells: Sequence[CellResults]) -> list[tuple[CellResults, str]]:
+    """Return the cells of one workload in the order of its page, each with its anchor there."""
+    return [
+        (mine, "inference" if mine.cell.mode == "infer" else f"cell-{number}")
+        for number, mine in enumerate(page_order(cells), start=1)
+    ]
+
+
+def verdict_counts(mine: CellResults) -> str:
+    """Return how many verdicts of each kind a cell has on both clocks."""
+    verdicts = [finding.verdict for finding in mine.findings]
+    return ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if v in verdicts) or "nothing to compare"
 
 
 def median_curve(curves: pd.DataFrame) -> pd.DataFrame:
@@ -135,28 +205,24 @@ def accuracy_curves(mine: CellResults, clock: str) -> pd.DataFrame:
     )
 
 
-def select(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    """Return the rows of a frame of runs that belong to `cell`."""
-    mask = np.ones(len(frame), dtype=bool)
-    for field in fields(Cell):
-        mask &= (frame[field.name] == getattr(cell, field.name)).to_numpy()
-    return frame[mask]
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The frames of all results, split by cell."""
 
+    runs: Parts
+    epochs: Parts
+    phases: Parts
+    numbers: Parts
 
-def _of_cell(results: Results, cell: Cell, attempts: pd.DataFrame) -> CellResults:
-    measured = results.measured
-    return CellResults(
-        cell=cell,
-        baseline=str(attempts["baseline"].iloc[-1]),
-        attempts=attempts,
-        runs=select(measured.runs, cell),
-        unavailable=select(measured.unavailable, cell),
-        epochs=measured.epochs[measured.epochs["run_id"].isin(attempts["run_id"])],
-        phases=results.phases[results.phases["run_id"].isin(attempts["run_id"])],
-        findings=[finding for finding in results.findings if finding.cell == cell],
-    )
+    @classmethod
+    def of(cls, results: Results, numbers: Mapping[str, int]) -> _Parts:
+        named = results.measurements[results.measurements["metric"].isin(NUMBERS)]
+        wide = named.pivot(index="run_id", columns="metric", values="value").reindex(columns=list(NUMBERS))
+        measured = results.measured
+        frames = (measured.runs, measured.epochs, results.phases, wide.reset_index())
+        return cls(*(Parts(frame, numbers) for frame in frames))
 
 
 def _cell(key: Any) -> Cell:  # noqa: ANN401 - a tuple of whatever types the columns have
     values = [value.item() if isinstance(value, np.generic) else value for value in key]
-    return Cell(**dict(zip((field.name for field in fields(Cell)), values, strict=True)))
+    return Cell(**dict(zip(CELL_FIELDS, values, strict=True)))

@@ -144,7 +144,7 @@ def forest(points: Sequence[ForestPoint], *, margin_ratio: float, floor_ratio: f
             for style in ("halo", "words")
         ),
     ]
-    return _finished(alt.layer(*layers), height=ROW_HEIGHT * max(1, len(points)))
+    return finished(alt.layer(*layers), height=ROW_HEIGHT * max(1, len(points)))
 
 
 def ratio_ticks(low: float, high: float) -> list[float]:
@@ -177,7 +177,7 @@ def phase_bars(medians: pd.DataFrame, entries: Sequence[str]) -> Spec:
         The labels from top to bottom.
     """
     present = [phase for phase in PHASES if phase in set(medians["phase"])]
-    rows = medians.assign(order=medians["phase"].map(PHASES.index), duration_s=medians["duration_s"].map(_rounded))
+    rows = medians.assign(order=medians["phase"].map(PHASES.index), duration_s=medians["duration_s"].map(rounded))
     chart = (
         alt.Chart(rows)
         .mark_bar(style="segment", height={"band": 0.72})
@@ -193,7 +193,7 @@ def phase_bars(medians: pd.DataFrame, entries: Sequence[str]) -> Spec:
             ],
         )
     )
-    return _finished(chart, height=BAR_HEIGHT * max(1, len(entries)) + 6)
+    return finished(chart, height=BAR_HEIGHT * max(1, len(entries)) + 6)
 
 
 def accuracy_curves(
@@ -229,7 +229,7 @@ def accuracy_curves(
     ]
     if target is not None:
         layers.append(alt.Chart(alt.InlineData(values=[{"y": target}])).mark_rule(style="target").encode(alt.Y("y:Q")))
-    return _finished(alt.layer(*layers), height=CURVE_HEIGHT)
+    return finished(alt.layer(*layers), height=CURVE_HEIGHT)
 
 
 def run_curve(quantity: Literal["cores", "memory"]) -> Spec:
@@ -259,7 +259,7 @@ def run_curve(quantity: Literal["cores", "memory"]) -> Spec:
     line = alt.Chart(alt.NamedData(name="readings")).mark_line(strokeWidth=2, interpolate="step-before", style="equal")
     scaled = line.transform_calculate(memory_mib="datum.memory_bytes / 1048576")
     curve = scaled.encode(x, alt.Y(f"{field}:Q", title=title, axis=alt.Axis(tickCount=5)))
-    return _finished(alt.layer(bands, curve), height=RUN_CURVE_HEIGHT)
+    return finished(alt.layer(bands, curve), height=RUN_CURVE_HEIGHT)
 
 
 def _axis(ink: dict[str, str]) -> Spec:
@@ -288,12 +288,13 @@ def _styles(ink: dict[str, str]) -> Spec:
     }
 
 
-def _finished(chart: Any, height: int) -> Spec:  # noqa: ANN401 - one of Altair's many chart types
+def finished(chart: Any, height: int) -> Spec:  # noqa: ANN401 - one of Altair's many chart types
+    """Return a chart as wide as its page, without Altair's own theme: ours comes with the colour scheme."""
     made = chart.properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
     )
     spec: Spec = made.to_dict()
-    spec.pop("config", None)  # Altair's own theme; ours comes with the colour scheme
+    spec.pop("config", None)
     return spec
 
 
@@ -309,11 +310,11 @@ def _forest_domain(points: Sequence[ForestPoint], widest: float) -> tuple[float,
 def _point_row(point: ForestPoint) -> dict[str, Any]:
     return {
         "label": point.label,
-        "ratio": _rounded(point.ratio),
-        "low": None if point.low is None else _rounded(point.low),
-        "high": None if point.high is None else _rounded(point.high),
-        "left": _rounded(point.low or point.ratio),
-        "right": _rounded(point.high or point.ratio),
+        "ratio": rounded(point.ratio),
+        "low": None if point.low is None else rounded(point.low),
+        "high": None if point.high is None else rounded(point.high),
+        "left": rounded(point.low or point.ratio),
+        "right": rounded(point.high or point.ratio),
         "verdict": str(point.verdict),
         "words": point.words,
     }
@@ -364,7 +365,7 @@ def _is_wide(curves: pd.DataFrame) -> bool:
     return bool(len(ends) and curves["clock_s"].min() > 0 and ends.max() / ends.min() > 8)
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Return a number with five digits: more than a chart can show."""
     return float(f"{value:.5g}")
 
@@ -372,6 +373,6 @@ def _rounded(value: float) -> float:
 def _points(frame: pd.DataFrame) -> alt.InlineData:
     """Return evaluations as they are drawn: inline, because Altair refuses frames of more than 5000 rows."""
     names = [name for name in ("run", "label", "clock_s", "test_accuracy") if name in frame]
-    numbers = {name: frame[name].map(_rounded) for name in ("clock_s", "test_accuracy")}
+    numbers = {name: frame[name].map(rounded) for name in ("clock_s", "test_accuracy")}
     rows: list[Any] = frame[names].assign(**numbers).to_dict("records")
     return alt.InlineData(values=rows)

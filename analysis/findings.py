@@ -16,6 +16,7 @@ import pandas as pd
 
 from analysis.comparison import Comparison, Decision, Verdict, compare, decide, pair_controls, pair_heats
 from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
+from analysis.groups import Parts
 from analysis.sentences import sentence
 from analysis.statistics import Effect, holm
 from analysis.time_to_accuracy import crossings, pooled_epochs, run_costs
@@ -84,11 +85,13 @@ def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame
         If the store holds what cannot be: an entry twice in a heat, a run that cost nothing.
     """
     known = pd.concat([runs, unavailable]).drop_duplicates("entry").set_index("entry")
+    cells = list(_cells(runs[runs["track"].isin(COMPARED_TRACKS)]))
+    numbers = {run_id: number for number, (_, _, group) in enumerate(cells) for run_id in group["run_id"]}
+    of_cells = Parts(epochs, numbers)
     found: list[Finding] = []
-    of_runs = dict(list(epochs.groupby("run_id")))
-    for cell, baseline, group in _cells(runs[runs["track"].isin(COMPARED_TRACKS)]):
+    for number, (cell, baseline, group) in enumerate(cells):
         absent = _refused(gates, cell, known) | _unavailable(unavailable, cell)
-        for race in _races(cell, baseline, group, absent, epochs[epochs["run_id"].isin(group["run_id"])]):
+        for race in _races(cell, baseline, group, absent, of_cells.of(number)):
             found.extend(_race_findings(race))
     return found
 

@@ -9,6 +9,7 @@ from analysis.finding import Finding
 from analysis.sentences import entry_name, seconds
 
 LANGUAGES = ("Julia", "Elixir", "Python")  # each has a row, measured or not
+CONTROLS = ("C++",)  # the same kernels without the language in front: a lower bound, never a competitor
 NOT_YET_MEASURED = "not yet measured"
 
 
@@ -37,12 +38,13 @@ def language_headlines(findings: Sequence[Finding], languages: Sequence[str] = L
     findings
         Of one cell on one clock.
     languages
-        Those that have a row in any case; others that were measured follow.
+        Those that have a row in any case; others that were measured follow, but for controls.
     """
     measured = {f.candidate_language for f in findings if _leads(f)} | {
         f.baseline_language for f in findings if _led(f)
     }
-    return [_headline(language, findings) for language in (*languages, *sorted(measured - set(languages)))]
+    others = sorted(measured - {*languages, *CONTROLS})
+    return [_headline(language, findings) for language in (*languages, *others)]
 
 
 def _headline(language: str, findings: Sequence[Finding]) -> LanguageHeadline:

@@ -10,16 +10,17 @@ from markupsafe import Markup
 
 from analysis import queries, tables
 from analysis.addresses import workload_address
-from analysis.cells import CLOCK_NAMES, CellResults
+from analysis.cells import CLOCK_NAMES, CellResults, compared, page_order, placed, verdict_counts
 from analysis.comparison import Verdict
 from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
 from analysis.finding import CLOCKS, Finding
-from analysis.headlines import LanguageHeadline, language_headlines
+from analysis.headlines import CONTROLS, LanguageHeadline, language_headlines
 from analysis.render import Page, page
 from analysis.results import Results
 from analysis.tables import Table
 from analysis.words import cell_title, difference_words, seconds
 
+CONTROL = "control"  # stands beside the classes of runners: see CONTROLS in analysis.headlines
 CHOSEN = "chosen"  # the suite of a campaign whose runners and workloads were named on the command line
 
 
@@ -34,7 +35,9 @@ def home_page(results: Results, cells: Sequence[CellResults], headline: CellResu
         The one that the page is about.
     """
     forest = forest_of_both_clocks(headline, "home-forest")
-    newest = [mine for mine in cells if mine.cell.campaign_id == headline.cell.campaign_id]
+    campaign = [mine for mine in cells if mine.cell.campaign_id == headline.cell.campaign_id]
+    newest = compared(campaign)
+    firsts = first_of_workloads(newest)
     environment = results.environments[results.environments["environment_id"] == headline.cell.environment_id]
     context = {
         "headline": headline,
@@ -42,15 +45,16 @@ def home_page(results: Results, cells: Sequence[CellResults], headline: CellResu
         "verdict": verdict_words(headline),
         "baseline": headline.label(headline.baseline),
         "contenders": contenders(headline, "framework", is_headline=True),
+        "controls": contenders(headline, CONTROL, is_headline=True),
         "bare": contenders(headline, "baseline", is_headline=True),
         "variants": contenders(headline, None, is_headline=False),
         "languages": languages_table(headline),
         "languages_query": both_clocks_query(headline),
-        "bare_table": bare_table(newest),
-        "bare_query": queries.differences_in([(m.cell, m.baseline, pooled_epochs(m)) for m in newest]),
+        "bare_table": bare_table(firsts),
+        "bare_query": queries.differences_in([(m.cell, m.baseline, pooled_epochs(m)) for m in firsts]),
         "workloads": workloads_table(newest),
         "forest": forest,
-        "campaign": campaign_facts(headline, newest),
+        "campaign": campaign_facts(headline, campaign),
         "environment": environment.to_dict("records")[0] if len(environment) else None,
         "memory": tables.memory(environment["memory_bytes"].iloc[0]) if len(environment) else tables.NOTHING,
         "versions": versions(newest),
@@ -63,18 +67,26 @@ def verdict_words(mine: CellResults) -> str:
     baseline = mine.label(mine.baseline)
     found: dict[str, dict[str, Verdict]] = {}
     for finding in (f for clock in CLOCKS for f in mine.on(clock)):
-        if finding.candidate_class == "framework" and finding.candidate_headline and finding.ratio is not None:
+        if _class(finding) == "framework" and finding.candidate_headline and finding.ratio is not None:
             found.setdefault(mine.label(finding.candidate), {})[CLOCK_NAMES[finding.clock]] = finding.verdict
     if not found:
         return f"No framework has been measured beside {baseline} yet"
     return "; ".join(_verdict_clause(name, verdicts) for name, verdicts in found.items()) + f", against {baseline}"
 
 
+def first_of_workloads(cells: Sequence[CellResults]) -> list[CellResults]:
+    """Return the cell that stands first on the page of each workload."""
+    found: dict[str, CellResults] = {}
+    for mine in page_order(cells):
+        found.setdefault(mine.cell.workload, mine)
+    return [mine for mine in cells if found[mine.cell.workload] is mine]
+
+
 def contenders(mine: CellResults, runner_class: str | None, *, is_headline: bool) -> list[dict[str, Any]]:
     """Return the candidates of one class with their findings on both clocks."""
     found: dict[str, list[Finding]] = {}
     for finding in (f for clock in CLOCKS for f in mine.on(clock)):
-        if runner_class in (None, finding.candidate_class) and finding.candidate_headline is is_headline:
+        if runner_class in (None, _class(finding)) and finding.candidate_headline is is_headline:
             found.setdefault(finding.candidate, []).append(finding)
     return [
         {
@@ -117,13 +129,18 @@ def bare_table(cells: Sequence[CellResults]) -> Table:
 
 def workloads_table(cells: Sequence[CellResults]) -> Table:
     """Return every cell of a campaign with its verdicts counted."""
-    rows = []
+    found: dict[str, list[CellResults]] = {}
     for mine in cells:
-        address = workload_address(mine.cell.workload)
-        words = tables.count(mine.heats, "heat")
-        verdicts = [f.verdict for f in mine.findings]
-        counted = ", ".join(f"{verdicts.count(v)} {v}" for v in Verdict if v in verdicts)
-        rows.append((tables.link(address, cell_title(mine.cell)), words, counted or "nothing to compare"))
+        found.setdefault(mine.cell.workload, []).append(mine)
+    rows = [
+        (
+            tables.link(f"{workload_address(workload)}#{anchor}", cell_title(mine.cell)),
+            tables.count(mine.heats, "heat"),
+            verdict_counts(mine),
+        )
+        for workload, of_workload in found.items()
+        for mine, anchor in placed(of_workload)
+    ]
     columns = ("workload", "heats", "verdicts on both clocks")
     return Table(caption="All workloads of this campaign", columns=columns, rows=rows, prose=columns)
 
@@ -158,6 +175,11 @@ def versions(cells: Sequence[CellResults]) -> list[str]:
         *zip(runs["language"], runs["language_version"], strict=True),
     ]
     return sorted({f"{name} {version}".strip() for name, version in pairs if name})
+
+
+def _class(finding: Finding) -> str:
+    """Return the class of a candidate's runner; a control is in a class of its own."""
+    return CONTROL if finding.candidate_language in CONTROLS else finding.candidate_class
 
 
 def _verdict_clause(name: str, verdicts: Mapping[str, Verdict]) -> str:

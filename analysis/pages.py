@@ -1,4 +1,4 @@
-"""The pages about the whole store: runs, gate, environments, data (pure)."""
+"""The pages about the whole store: runs, environments, data (pure)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import pandas as pd
-from markupsafe import Markup
 
 from analysis import queries, tables
 from analysis.render import Page, page
@@ -34,9 +31,9 @@ class DataFile:
     columns: Sequence[tuple[str, str, str, str]]  # name, type, unit, documentation
 
 
-def empty_page() -> Page:
-    """Return the front page of a site without results: what to do."""
-    return page("index.md", "empty.md.jinja", {})
+def empty_page(*, has_studies: bool = False) -> Page:
+    """Return the front page of a site without results to compare: what to do."""
+    return page("index.md", "empty.md.jinja", {"has_studies": has_studies})
 
 
 def runs_page(results: Results, pages: dict[str, str]) -> Page:
@@ -54,50 +51,6 @@ def runs_page(results: Results, pages: dict[str, str]) -> Page:
         "endings_query": queries.endings(),
     }
     return page("runs/index.md", "runs.md.jinja", context)
-
-
-def gate_page(results: Results) -> Page:
-    """Return what every entry proved on every workload, part by part."""
-    gates = results.gates.assign(entry=_labels(results.gates, results.runs))
-    failed = gates[~gates["passed"].astype(bool)]
-    columns = ("entry", "workload", "part", "quantity", "expected", "found", "error", "tolerance", "likely cause")
-    rows = [
-        (
-            row["entry"],
-            row["workload"],
-            row["part"],
-            row["quantity"],
-            row["expected"],
-            row["found"],
-            tables.number(row["error"]),
-            tables.number(row["tolerance"]),
-            row["cause"],
-        )
-        for row in failed.to_dict("records")
-    ]
-    context = {
-        "matrices": [gate_matrix(str(workload), mine) for workload, mine in gates.groupby("workload")],
-        "failures": Table(
-            caption="Where the gate was not passed",
-            columns=columns,
-            rows=rows,
-            numeric=columns[6:8],
-            prose=columns[3:6] + columns[8:],
-        ),
-        "gates_query": queries.gates(),
-    }
-    return page("gate.md", "gate.md.jinja", context)
-
-
-def gate_matrix(workload: str, gates: pd.DataFrame) -> Table:
-    """Return the parts of one workload: a row per entry, device and precision, a column per part."""
-    parts = sorted(gates["part"].unique())
-    rows = []
-    for (entry, device, dtype), mine in gates.groupby(["entry", "device", "dtype"]):
-        by_part = {row["part"]: row for row in mine.to_dict("records")}
-        rows.append((entry, f"{device}, {dtype}", *(_gate_cell(by_part.get(part)) for part in parts)))
-    columns = ("entry", "where", *(f"part {part}" if len(part) == 1 else part for part in parts))
-    return Table(caption=f"Gate on {workload}", columns=columns, rows=rows)
 
 
 def environments_page(results: Results) -> Page:
@@ -145,23 +98,6 @@ def _run_row(row: Row, pages: dict[str, str]) -> tuple[object, ...]:
         seconds(row["train_clock_s"]),
         seconds(row["e2e_clock_s"]),
     )
-
-
-def _labels(gates: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """Return each row's entry as people write it; a variant that never ran keeps its full name."""
-    headline = dict(zip(runs["entry"], runs["headline"], strict=True))
-    entries = [f"{runner}:{variant}" for runner, variant in zip(gates["runner"], gates["variant"], strict=True)]
-    return [entry_name(entry, is_headline=bool(headline.get(entry, False))) for entry in entries]
-
-
-def _gate_cell(row: Row | None) -> Markup:
-    if row is None:
-        return Markup('<span title="not tested">–</span>')
-    mark, word = ("✓", "passed") if row["passed"] else ("✕", "failed")
-    share = "" if tables.is_absent(row["error"]) or not row["tolerance"] else f"{row['error'] / row['tolerance']:.0%}"
-    return Markup(
-        '<span class="dh-gate dh-gate-{word}" title="{title}">{mark} {word}</span> <small>{share}</small>'
-    ).format(word=word, mark=mark, share=share, title=row["quantity"])
 
 
 def _environment(row: Row) -> dict[str, Any]:

@@ -139,15 +139,85 @@ def gates(cell: Cell | None = None) -> str:
     """Return the last result of each part of the gate, of one cell's own campaign or of all there is."""
     source = "latest_gates"
     if cell:
+        optimizer = f"\n    AND coalesce(optimizer, {literal(cell.optimizer)}) = {literal(cell.optimizer)}"
         source = f"""\
 gates
 WHERE campaign_id = {literal(cell.campaign_id)} AND workload = {literal(cell.workload)}
     AND device = {literal(cell.device)} AND dtype = {literal(cell.dtype)}
+    AND coalesce(loader, {literal(cell.loader)}) = {literal(cell.loader)}{optimizer if cell.optimizer else ""}
 QUALIFY row_number() OVER (PARTITION BY runner, variant, part ORDER BY gated_at DESC) = 1"""
     return f"""\
-SELECT runner || ':' || variant AS entry, workload, device, dtype, part, passed, quantity, expected, found,
-    error, tolerance, cause, gated_at
+SELECT runner || ':' || variant AS entry, workload, optimizer, loader, device, dtype, part, passed, quantity, expected,
+    found, error, tolerance, cause, exceptions, gated_at
 FROM {source}
+ORDER BY ALL"""
+
+
+def families(cell: Cell) -> str:
+    """Return the medians of each entry's speed, share of the machine's limit and memory, by family."""
+    return f"""\
+SELECT family, runner || ':' || variant AS entry, language, count(DISTINCT run_id) AS runs,
+    {_median("train_s_per_epoch")} AS s_per_epoch,
+    median(value / nullif(steps, 0)) FILTER (metric = 'train_clock_s') AS s_per_step,
+    {_median("examples_per_s")} AS examples_per_s,
+    {_median("limit_ratio")} AS limit_ratio,
+    {_median("memory_peak_bytes")} AS memory_peak_bytes
+FROM counted_runs JOIN measurements USING (run_id)
+WHERE {_cell(cell)}
+      AND status = 'completed' AND NOT control
+GROUP BY ALL
+ORDER BY family, entry"""
+
+
+def sweep(cells: Sequence[Cell], axis: str, value: str, metric: str) -> str:
+    """Return the medians of `value`, an expression of a metric's `value`, in cells that differ in `axis` alone."""
+    values = ", ".join(literal(getattr(cell, axis)) for cell in cells)
+    return f"""\
+SELECT runner || ':' || variant AS entry, {axis}, count(*) AS runs, median({value}) AS median
+FROM counted_runs JOIN measurements USING (run_id)
+WHERE {_cell(cells[0], without=axis)}
+      AND {axis} IN ({values})
+      AND status = 'completed' AND NOT control AND metric = {literal(metric)}
+GROUP BY ALL
+ORDER BY entry, {axis}"""
+
+
+def inference(campaign_id: str, workload: str) -> str:
+    """Return the medians of each entry's latencies and throughput in mode infer."""
+    return f"""\
+SELECT batch_size, threads, device, dtype, runner || ':' || variant AS entry, count(DISTINCT run_id) AS runs,
+    {_median("infer_latency_p50_s")} AS latency_p50_s,
+    {_median("infer_latency_p95_s")} AS latency_p95_s,
+    {_median("infer_examples_per_s")} AS examples_per_s
+FROM counted_runs JOIN measurements USING (run_id)
+WHERE campaign_id = {literal(campaign_id)} AND workload = {literal(workload)} AND mode = 'infer'
+      AND status = 'completed' AND NOT control
+GROUP BY ALL
+ORDER BY ALL"""
+
+
+def studies(workloads: Sequence[str]) -> str:
+    """Return the medians of the seconds of each entry, and what it trained, on recipes and on equal work."""
+    listed = ", ".join(literal(workload) for workload in workloads)
+    return f"""\
+SELECT workload, track, campaign_id, runner || ':' || variant AS entry, parameters, optimizer, learning_rate,
+    weight_decay, loader, loader_workers, batch_size, epochs, count(DISTINCT run_id) AS runs,
+    {_median("published_window_s")} AS published_window_s,
+    {_median("train_s_per_epoch")} AS s_per_epoch,
+    {_median("final_test_accuracy")} AS test_accuracy
+FROM counted_runs JOIN measurements USING (run_id)
+WHERE workload IN ({listed}) AND mode = 'train' AND status = 'completed' AND NOT control
+GROUP BY ALL
+ORDER BY ALL"""
+
+
+def declined(campaign_id: str, workload: str) -> str:
+    """Return who was unavailable or unable in which cells of a campaign, and why."""
+    return f"""\
+SELECT runner || ':' || variant AS entry, status, mode, batch_size, device, dtype, threads, loader, loader_workers,
+    optimizer, message
+FROM runs
+WHERE campaign_id = {literal(campaign_id)} AND workload = {literal(workload)} AND heat_id = ''
 ORDER BY ALL"""
 
 
@@ -204,10 +274,14 @@ WHERE run_id IN ({listed}) AND source = 'process_tree'
 ORDER BY run_id, at_s"""
 
 
-def _cell(cell: Cell, table: str = "") -> str:
+def _cell(cell: Cell, table: str = "", without: str = "") -> str:
     prefix = f"{table}." if table else ""
-    keys = [*CELL_KEYS, *(LATER_KEYS if cell.optimizer else ())]
+    keys = [key for key in (*CELL_KEYS, *(LATER_KEYS if cell.optimizer else ())) if key != without]
     return "\n      AND ".join(f"{prefix}{key} = {literal(getattr(cell, key))}" for key in keys)
+
+
+def _median(metric: str) -> str:
+    return f"median(value) FILTER (metric = {literal(metric)})"
 
 
 def _costs(clock: str, epochs_to_target: float | None) -> str:

@@ -29,6 +29,7 @@ def read_results(store: Store) -> Results:
         findings=measured.findings(),
         runs=frames.read_runs(store),
         phases=frames.read_phases(store),
+        measurements=frames.read_measurements(store),
         gates=frames.read_latest_gates(store),
         environments=frames.read_environments(store),
     )

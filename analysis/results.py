@@ -40,6 +40,7 @@ class Results:
     findings: list[Finding]
     runs: pd.DataFrame  # every attempt of every run
     phases: pd.DataFrame
+    measurements: pd.DataFrame
     gates: pd.DataFrame  # the last of each part
     environments: pd.DataFrame
 

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis import queries, tables
-from analysis.addresses import file_name, source, workload_address
+from analysis.addresses import file_name, source
 from analysis.render import Page, page
 from analysis.sentences import entry_name
 from analysis.tables import Table
@@ -68,6 +68,7 @@ def run_page(
     epochs: pd.DataFrame,
     curve: Mapping[str, Any],
     raw_files: Sequence[RawFile],
+    workload: str,
 ) -> Page:
     """Return the page of one run.
 
@@ -83,6 +84,8 @@ def run_page(
         What `curve_data` returned.
     raw_files
         What it left behind.
+    workload
+        The address of the page that its cell stands on, from the root of the site.
     """
     context = {
         "run": run,
@@ -92,7 +95,7 @@ def run_page(
         "phases": phases_table(phases),
         "epochs": epochs_table(epochs),
         "name": file_name(run["run_id"]),
-        "workload_address": workload_address(run["workload"]),
+        "workload_address": workload,
         "has_readings": bool(curve["readings"]),
         "sketches": sketches(curve["readings"]),
         "raw_files": [(raw.name, tables.memory(raw.size_bytes), raw.address) for raw in raw_files],

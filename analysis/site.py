@@ -8,13 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.addresses import file_name, run_addresses
-from analysis.cells import CellResults, cell_results, headline_cell
+from analysis.addresses import STUDIES_ADDRESS, file_name, run_addresses, workload_address
+from analysis.cells import CellResults, cell_results, compared, headline_cell
+from analysis.finding import COMPARED_TRACKS
+from analysis.gate_page import gate_page
 from analysis.home_page import home_page
-from analysis.pages import empty_page, environments_page, gate_page, runs_page
+from analysis.pages import empty_page, environments_page, runs_page
 from analysis.render import Page
 from analysis.results import Results
 from analysis.run_page import RawFile, curve_data, run_page
+from analysis.studies_page import studies_page
 from analysis.workload_page import workload_page
 
 
@@ -40,12 +43,27 @@ def result_pages(results: Results) -> list[Page]:
     cells = cell_results(results)
     headline = headline_cell(cells)
     addresses = run_addresses(results.runs["run_id"])
+    studies = studies_page(cells)
     return [
-        home_page(results, cells, headline) if headline else empty_page(),
-        *(workload_page(name, mine, results.measured.gates, addresses) for name, mine in by_workload(cells).items()),
+        home_page(results, cells, headline) if headline else empty_page(has_studies=studies is not None),
+        *_workload_pages(results, cells, addresses),
+        *([studies] if studies else []),
         runs_page(results, addresses),
         gate_page(results),
         environments_page(results),
+    ]
+
+
+def _workload_pages(results: Results, cells: Sequence[CellResults], addresses: dict[str, str]) -> list[Page]:
+    """Return the page of each workload: of all that were asked for but the recipes of studies."""
+    absent = results.runs[(results.runs["heat_id"] == "") & results.runs["track"].isin(COMPARED_TRACKS)]
+    found: dict[str, list[CellResults]] = {}
+    for mine in compared(cells):
+        found.setdefault(mine.cell.workload, []).append(mine)
+    names = [*found, *(name for name in absent["workload"].unique() if name not in found)]
+    gates = results.measured.gates
+    return [
+        workload_page(name, found.get(name, []), gates, addresses, absent[absent["workload"] == name]) for name in names
     ]
 
 
@@ -54,6 +72,8 @@ def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPag
     addresses = run_addresses(results.runs["run_id"])
     phases = dict(list(results.phases.groupby("run_id")))
     epochs = dict(list(results.measured.epochs.groupby("run_id")))
+    published = results.runs[(results.runs["track"] == "published") & (results.runs["heat_id"] != "")]
+    recipes = STUDIES_ADDRESS if len(published) else "runs/index.html"  # nobody ran any: there is no page of them
     return [
         _run_page(
             addresses[run["run_id"]],
@@ -61,17 +81,10 @@ def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPag
             phases.get(run["run_id"], results.phases.iloc[:0]),
             epochs.get(run["run_id"], results.measured.epochs.iloc[:0]),
             files(run["run_id"]),
+            recipes if run["track"] == "published" else workload_address(run["workload"]),
         )
         for run in results.runs.to_dict("records")
     ]
-
-
-def by_workload(cells: Sequence[CellResults]) -> dict[str, list[CellResults]]:
-    """Return the cells of each workload."""
-    found: dict[str, list[CellResults]] = {}
-    for mine in cells:
-        found.setdefault(mine.cell.workload, []).append(mine)
-    return found
 
 
 def navigation(planned: Sequence[Any], paths: Sequence[str]) -> list[Any]:
@@ -105,8 +118,8 @@ def _filled(entry: Any, paths: Sequence[str]) -> Any:  # noqa: ANN401 - whatever
 
 
 def _run_page(
-    address: str, run: Mapping[Any, Any], phases: pd.DataFrame, epochs: pd.DataFrame, files: RunFiles
+    address: str, run: Mapping[Any, Any], phases: pd.DataFrame, epochs: pd.DataFrame, files: RunFiles, workload: str
 ) -> RunPage:
     curve = curve_data(phases, files.readings)
-    made = run_page(address, run, phases, epochs, curve, files.raw)
+    made = run_page(address, run, phases, epochs, curve, files.raw, workload)
     return RunPage(page=made, curve_name=file_name(run["run_id"]), curve=curve)

@@ -100,17 +100,23 @@ def percent(fraction: float | None, decimals: int = 1) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a number without a unit to a few digits."""
-    return NOTHING if is_absent(value) or value is None else f"{value:,.{digits}g}"
+    """Return a number without a unit to a few digits, whole from a thousand on.
+
+    >>> number(0.012345), number(12345.6), number(None)
+    ('0.0123', '12,346', '–')
+    """
+    if is_absent(value) or value is None:
+        return NOTHING
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:,.{digits}g}"
 
 
-def count(value: int, noun: str) -> str:
+def count(value: int, noun: str, plural: str = "s") -> str:
     """Return a number of things.
 
-    >>> count(1, "heat"), count(2, "heat")
-    ('1 heat', '2 heats')
+    >>> count(1, "heat"), count(2, "heat"), count(2, "pass", "es")
+    ('1 heat', '2 heats', '2 passes')
     """
-    return f"{value} {noun}{'' if value == 1 else 's'}"
+    return f"{value} {noun}{'' if value == 1 else plural}"
 
 
 def moment(value: datetime) -> str:

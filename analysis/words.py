@@ -18,23 +18,24 @@ def cell_title(cell: Cell) -> str:
     return f"{cell.workload}: {cell_words(cell)}"
 
 
-def cell_words(cell: Cell) -> str:
-    """Return the work and axes of a cell: what nearly all have in common (cpu, fp32, resident data) goes unsaid.
+def cell_words(cell: Cell, without: str = "") -> str:
+    """Return the work and axes of a cell, one of them left out.
 
-    "3 epochs, batch 512, bf16, 2 threads, stream loader with 4 workers, adam 0.001"
+    What nearly all have in common (cpu, fp32, resident data) goes unsaid:
+    "3 epochs, batch 512, bf16, 2 threads, stream loader with 4 workers, adam 0.001".
     """
     work = {"steps": tables.count(cell.steps, "step"), "infer": tables.count(cell.steps, "forward pass", "es")}
-    loader = f"{cell.loader} loader with {tables.count(cell.loader_workers, 'worker')}"
-    parts = [
-        work.get(cell.mode) or tables.count(cell.epochs, "epoch"),
-        f"batch {cell.batch_size}",
-        *([cell.device] if cell.device != "cpu" else []),
-        *([cell.dtype] if cell.dtype != "fp32" else []),
-        tables.count(cell.threads, "thread"),
-        *([loader] if cell.loader != "resident" else []),
-        *([optimizer_words(cell)] if cell.optimizer and cell.mode != "infer" else []),
-    ]
-    return ", ".join(parts)
+    workers = "" if without == "loader_workers" else f" with {tables.count(cell.loader_workers, 'worker')}"
+    parts = {
+        "work": work.get(cell.mode) or tables.count(cell.epochs, "epoch"),
+        "batch_size": f"batch {cell.batch_size}",
+        "device": cell.device if cell.device != "cpu" else "",
+        "dtype": cell.dtype if cell.dtype != "fp32" else "",
+        "threads": tables.count(cell.threads, "thread"),
+        "loader": f"{cell.loader} loader{workers}" if cell.loader != "resident" else "",
+        "optimizer": optimizer_words(cell) if cell.optimizer and cell.mode != "infer" else "",
+    }
+    return ", ".join(words for key, words in parts.items() if words and key != without)
 
 
 def optimizer_words(cell: Cell) -> str:

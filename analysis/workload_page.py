@@ -10,22 +10,26 @@ from markupsafe import Markup
 
 from analysis import queries, tables
 from analysis.addresses import source, workload_address
-from analysis.cells import CLOCK_NAMES, CellResults, phase_medians
+from analysis.cells import CELL_FIELDS, CLOCK_NAMES, CellResults, page_order, phase_medians, placed, verdict_counts
 from analysis.comparison import HEATS_FOR_A_VERDICT
+from analysis.families import families_query, families_table
 from analysis.figures import (
     accuracy_chart,
     findings_query,
     forest_chart,
+    forest_of_both_clocks,
     phase_chart,
     pooled_epochs,
 )
-from analysis.finding import CLOCKS, Finding
+from analysis.finding import CLOCKS, Cell, Finding
 from analysis.findings import gates_of
+from analysis.inference import inference_part
 from analysis.render import Chart, Page, page
+from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables
 from analysis.tables import Table
 from analysis.time_to_accuracy import observed_times
 from analysis.variance import LEVELS, Spread, position_effect, spreads
-from analysis.words import cell_title, difference_words, interval_words, seconds
+from analysis.words import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
 from store.records import PHASES
 
 FINDING_COLUMNS = ("entry", "took", "compared with the baseline", "95 % interval", "heats", "verdict")
@@ -40,7 +44,9 @@ LEVEL_NAMES = {
 }
 
 
-def workload_page(workload: str, cells: Sequence[CellResults], gates: pd.DataFrame, pages: dict[str, str]) -> Page:
+def workload_page(
+    workload: str, cells: Sequence[CellResults], gates: pd.DataFrame, pages: dict[str, str], absent: pd.DataFrame
+) -> Page:
     """Return the page of a workload.
 
     Parameters
@@ -51,51 +57,126 @@ def workload_page(workload: str, cells: Sequence[CellResults], gates: pd.DataFra
         Every result of the gate: a cell shows those of its own campaign, which its verdicts rest on.
     pages
         The address of each run's page, from the root of the site.
+    absent
+        Who could not take part in which cell of this workload (`RunRow`, `entry`), also where nobody could.
     """
-    newest = [mine for mine in cells if mine.cell.campaign_id == cells[0].cell.campaign_id]
-    older = [mine for mine in cells if mine.cell.campaign_id != cells[0].cell.campaign_id]
-    sections = [section(mine, gates, pages, number) for number, mine in enumerate(newest)]
-    made = tuple(chart for part in sections for chart in part["figures"])
+    campaign_id = cells[0].cell.campaign_id if cells else absent["campaign_id"].iloc[-1]
+    newest = page_order([mine for mine in cells if mine.cell.campaign_id == campaign_id])
+    older = [mine for mine in cells if mine.cell.campaign_id != campaign_id]
+    inferring = [mine for mine in newest if mine.cell.mode == "infer"]
+    training = newest[: len(newest) - len(inferring)]
+    sections = [section(mine, gates, pages, n, is_whole=_leads(training, n)) for n, mine in enumerate(training)]
+    sweeps = [_sweep_part(sweep, f"{workload}-{n}") for n, sweep in enumerate(find_sweeps(training))]
+    inference = inference_part(inferring, workload)
     context = {
         "workload": workload,
+        "contents": contents_table(newest),
+        "cells": len(newest),
+        "sweeps": sweeps,
         "sections": sections,
+        "inference": inference,
+        "inference_runs": [_runs_part(mine, pages) for mine in inferring],
+        "declined": declined_table(newest, absent[absent["campaign_id"] == campaign_id]),
+        "declined_query": queries.declined(campaign_id, workload),
         "older": [older_table(mine) for mine in older],
         "heats_for_a_verdict": HEATS_FOR_A_VERDICT,
     }
-    return page(source(workload_address(workload)), "workload.md.jinja", context, made)
+    made = [chart for part in (*sweeps, *([inference] if inference else [])) for chart in part["charts"]]
+    made += [chart for part in sections for chart in part["figures"]]
+    return page(source(workload_address(workload)), "workload.md.jinja", context, tuple(made))
 
 
-def section(mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], number: int) -> dict[str, Any]:
-    """Return what the template says about one cell."""
+def _leads(cells: Sequence[CellResults], number: int) -> bool:
+    """Whether a cell is the first of its mode and division: those that follow differ from it in an axis alone."""
+    kinds = [(mine.cell.mode, mine.cell.track) for mine in cells]
+    return kinds[number] not in kinds[:number]
+
+
+def section(
+    mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], number: int, *, is_whole: bool
+) -> dict[str, Any]:
+    """Return what the template says about one cell: with all its charts, or with the one that has both clocks."""
     name = f"{mine.cell.workload}-{number}"
     target = target_accuracy(mine.runs)
-    forests = {clock: forest_chart(mine, clock, f"{name}-{clock}") for clock in CLOCKS}
-    phases = phase_chart(mine, f"{name}-phases")
-    curves = [chart for clock in CLOCKS if (chart := accuracy_chart(mine, clock, f"{name}-accuracy-{clock}", target))]
+    forests = {clock: forest_chart(mine, clock, f"{name}-{clock}") if is_whole else None for clock in CLOCKS}
+    both = None if is_whole else forest_of_both_clocks(mine, f"{name}-both")
+    phases = phase_chart(mine, f"{name}-phases") if is_whole else None
+    curves = [accuracy_chart(mine, clock, f"{name}-accuracy-{clock}", target) for clock in CLOCKS if is_whole]
     return {
-        "title": cell_title(mine.cell).partition(": ")[2],
+        "title": cell_words(mine.cell),
+        "division": DIVISIONS[mine.cell.track],
+        "is_open": mine.cell.track == "open",
+        "is_whole": is_whole,
         "mine": mine,
         "heats": mine.heats,
         "is_insufficient": mine.heats < HEATS_FOR_A_VERDICT,
         "clocks": [clock_part(mine, clock, number, forests[clock]) for clock in CLOCKS],
+        "both": both,
         "epochs_to_target": pooled_epochs(mine),
         "target": target,
+        "families_table": families_table(mine),
+        "families_query": families_query(mine),
         "phases": phases,
         "phases_table": phases_table(mine),
-        "curves": curves,
+        "curves": [chart for chart in curves if chart],
         "crossings_table": crossings_table(mine, target) if target is not None else None,
         "crossings_query": queries.crossings(mine.cell, target) if target is not None else None,
         "variance_table": variance_table(mine),
         "variance_query": queries.spreads(mine.cell),
         "positions": position_words(mine),
-        "endings_table": endings_table(mine, pages),
-        "endings_query": queries.failures_of(mine.cell),
         "gate_table": gate_table(mine, gates),
         "gate_query": queries.gates(mine.cell),
+        "figures": [chart for chart in (*forests.values(), both, phases, *curves) if chart],
+        **_runs_part(mine, pages),
+    }
+
+
+def _runs_part(mine: CellResults, pages: dict[str, str]) -> dict[str, Any]:
+    """Return what the template says about the runs of one cell."""
+    return {
+        "title": cell_words(mine.cell),
+        "endings_table": endings_table(mine, pages),
+        "endings_query": queries.failures_of(mine.cell),
         "runs_table": runs_table(mine, pages),
         "runs_query": queries.runs_of(mine.cell),
-        "figures": [chart for chart in (*forests.values(), phases, *curves) if chart],
     }
+
+
+def _sweep_part(sweep: Sweep, name: str) -> dict[str, Any]:
+    """Return what the template says about one axis."""
+    title = f"{AXES[sweep.axis]}: {sweep.rest}"
+    return {
+        "title": title[:1].upper() + title[1:],
+        "charts": sweep_charts(sweep, f"{name}-{sweep.axis.replace('_', '-')}"),
+        "tables": sweep_tables(sweep),
+    }
+
+
+def contents_table(cells: Sequence[CellResults]) -> Table:
+    """Return what stands on the page: every cell with its division and its verdicts counted."""
+    rows = [
+        (
+            tables.link(f"#{anchor}", cell_words(mine.cell)),
+            DIVISIONS[mine.cell.track],
+            tables.count(mine.heats, "heat"),
+            verdict_counts(mine),
+        )
+        for mine, anchor in placed(cells)
+    ]
+    columns = ("cell", "division", "heats", "verdicts on both clocks")
+    return Table(caption="What was measured in this campaign", columns=columns, rows=rows, prose=columns[3:])
+
+
+def declined_table(cells: Sequence[CellResults], absent: pd.DataFrame) -> Table:
+    """Return who could not take part in cells that nobody ran: no other place on the page names them."""
+    known = {mine.cell for mine in cells}
+    rows = [
+        (cell_words(cell), row["entry"], row["status"], row["message"])
+        for row in absent.to_dict("records")
+        if (cell := Cell(**{name: row[name] for name in CELL_FIELDS})) not in known
+    ]
+    columns = ("cell", "entry", "ending", "why")
+    return Table(caption="Asked for, and run by nobody", columns=columns, rows=rows, prose=("cell", "why"))
 
 
 def clock_part(mine: CellResults, clock: str, number: int, forest: Chart | None) -> dict[str, Any]:

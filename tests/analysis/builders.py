@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.frames import with_entry
-from store.records import TABLES, EnvironmentRow, EpochRow, GateRow, PhaseRow, ReadingRow, Row, RunRow
+from store.records import TABLES, EnvironmentRow, EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EVALUATIONS_PER_EPOCH = 4
@@ -257,7 +257,7 @@ class Campaign:
 
     def _run(
         self, racer: Racer, *, control: bool, heat: int, position: int, slow: float, late: int
-    ) -> Iterator[EpochRow | PhaseRow | RunRow]:
+    ) -> Iterator[EpochRow | MeasurementRow | PhaseRow | RunRow]:
         facts = dataclasses.asdict(racer)
         costs = {name: facts.pop(name) * slow for name in ("fixed_s", "train_s_per_epoch", "eval_s")}
         base = run_row(
@@ -277,7 +277,9 @@ class Campaign:
         epochs = list(self._epochs(run, costs, late)) if run.status == "completed" and run.mode == "train" else []
         yield from epochs
         yield from _phases(run.run_id, costs["fixed_s"], epochs)
-        yield _finished(run, costs, epochs)
+        finished = _finished(run, costs, epochs)
+        yield from _measurements(finished)
+        yield finished
 
     def _epochs(self, run: RunRow, costs: dict[str, float], late: int) -> Iterator[EpochRow]:
         train_s = costs["train_s_per_epoch"] / EVALUATIONS_PER_EPOCH
@@ -306,6 +308,23 @@ def _finished(run: RunRow, costs: dict[str, float], epochs: Sequence[EpochRow]) 
     return dataclasses.replace(run, train_clock_s=train_s, e2e_clock_s=end_s + 0.01)
 
 
+def _measurements(run: RunRow) -> Iterator[MeasurementRow]:
+    """Yield the numbers of a completed run that pages show."""
+    if run.train_clock_s is None or run.mode == "infer":
+        return
+    work = EXAMPLES_PER_EPOCH * run.epochs if run.mode == "train" else run.batch_size * run.steps
+    values = {"examples_per_s": work / run.train_clock_s, "memory_peak_bytes": float(run.memory_peak_bytes or 0)}
+    values["train_clock_s"] = run.train_clock_s
+    if run.mode == "train":
+        values["train_s_per_epoch"] = run.train_clock_s / run.epochs
+    if run.train_flops and run.machine_flops_per_s:
+        values["limit_ratio"] = run.train_flops / run.train_clock_s / run.machine_flops_per_s
+    if run.loader == "stream":
+        values["data_wait_s"] = 0.5 * run.train_clock_s / (1 + run.loader_workers)
+    for metric, value in values.items():
+        yield MeasurementRow(run_id=run.run_id, metric=metric, value=value)
+
+
 def _phases(run_id: str, fixed_s: float, epochs: Sequence[EpochRow]) -> Iterator[PhaseRow]:
     """Yield the phases before the first epoch in equal parts, then training and evaluation in turn."""
     before = ("startup", "import", "load", "preprocess", "build", "compile")
@@ -328,6 +347,7 @@ class Frames:
     unavailable: pd.DataFrame
     gates: pd.DataFrame
     phases: pd.DataFrame
+    measurements: pd.DataFrame
 
 
 def frames_of(rows: Sequence[Row]) -> Frames:
@@ -339,6 +359,7 @@ def frames_of(rows: Sequence[Row]) -> Frames:
         epochs=frame(rows, "epochs"),
         gates=frame(rows, "gates"),
         phases=frame(rows, "phases"),
+        measurements=frame(rows, "measurements"),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.results import Measured, Results
 from store.database import Store
-from store.records import EpochRow, GateRow, PhaseRow, ReadingRow, Row, RunRow
+from store.records import EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow
 from tests.analysis.builders import (
     JAX,
     JULIA,
@@ -122,6 +122,7 @@ def results_of(rows: Sequence[Row]) -> Results:
         findings=measured.findings(),
         runs=frame(rows, "runs"),
         phases=frames.phases,
+        measurements=frames.measurements,
         gates=frames.gates,
         environments=frame(rows, "environments"),
     )
@@ -148,11 +149,11 @@ def assert_snapshot(name: str, text: str) -> None:
 
 def _workload(name: str, rows: Iterable[Row]) -> list[Row]:
     """Return the rows of one more workload of the same campaign, with ids of their own."""
-    kept = (row for row in rows if isinstance(row, (RunRow, PhaseRow, EpochRow, GateRow)))
+    kept = (row for row in rows if isinstance(row, (RunRow, PhaseRow, EpochRow, GateRow, MeasurementRow)))
     return [dataclasses.replace(row, **_renamed(row, name)) for row in kept]
 
 
-def _renamed(row: RunRow | PhaseRow | EpochRow | GateRow, workload: str) -> dict[str, str]:
+def _renamed(row: RunRow | PhaseRow | EpochRow | GateRow | MeasurementRow, workload: str) -> dict[str, str]:
     ids = ("run_id", "heat_id", "trial_id", "gate_id")
     found = {key: f"{workload}-{getattr(row, key)}" for key in ids if hasattr(row, key)}
     return found | ({"workload": workload} if isinstance(row, GateRow) else {})

@@ -161,8 +161,9 @@ def test_a_failed_gate_is_shown_with_both_values_and_the_cause() -> None:
     gate = shown(small_pages()["gate.md"])
 
     assert "part A: losses is 294.73, expected 2.302585 (the loss is summed, not averaged)" in steps
-    assert "julia_stdlib mnist_mlp_steps A losses 2.302585 294.73 127 1e-05" in gate
-    assert "✕ failed" in gate
+    assert "julia_stdlib mnist_mlp_steps adam, resident, cpu, fp32 A losses 2.302585 294.73 127 1e-05" in gate
+    assert "✕ failed 1.27e+07 ×" in gate
+    assert "julia_stdlib – ✓ 1 ✕ FAIL A in 1 of 1" in gate
 
 
 def test_a_workload_shows_the_gates_of_its_own_campaign() -> None:
@@ -245,7 +246,7 @@ def test_a_store_of_gates_alone_has_no_results_yet() -> None:
     pages = pages_of([gate_row()])
 
     assert pages["index.md"] == empty_page()
-    assert "python_pytorch:eager cpu, fp32 ✓ passed" in shown(pages["gate.md"])
+    assert "python_pytorch:eager adam resident cpu fp32 ✓ 1 %" in shown(pages["gate.md"])
 
 
 def test_a_campaign_whose_heats_are_all_incomplete_has_pages() -> None:
@@ -348,7 +349,9 @@ def test_the_page_of_a_run_shows_its_ending_its_phases_and_its_files() -> None:
     run = frame([run_row(status="crashed", message=HOSTILE, exit_code=-11)], "runs").to_dict("records")[0]
     curve = curve_of(20)
     raw = [RawFile("log.txt", 10, "raw/run1/log.txt"), RawFile("events.jsonl", 10**6, "")]
-    made = run_page("runs/run1.html", run, frame([phase_row()], "phases"), frame([], "epochs"), curve, raw)
+    made = run_page(
+        "runs/run1.html", run, frame([phase_row()], "phases"), frame([], "epochs"), curve, raw, "studies.html"
+    )
     text = shown(made)
 
     assert made.path == "runs/run1.md"

@@ -100,7 +100,7 @@ def test_the_table_in_the_terminal_ends_with_the_sentences(store: Path) -> None:
 
     for finding in latest_findings(measured()):
         assert finding.sentence in text
-    assert "mnist_mlp: 3 epochs, batch size 128, cpu, 1 thread, fp32" in text
+    assert "mnist_mlp: 3 epochs, batch 128, 1 thread, adam 0.001" in text
 
 
 def test_csv_and_json_hold_every_field_exactly(store: Path) -> None:

@@ -122,6 +122,6 @@ def test_a_share_a_number_and_a_moment_are_said_with_their_unit() -> None:
 
     assert percent(0.96) == "96.0 %"
     assert percent(float("nan")) == NOTHING
-    assert number(12345.6) == "1.23e+04"
+    assert number(12345.6) == "12,346"
     assert number(None) == NOTHING
     assert moment(noon) == "21 November 2026, 12:00 UTC"

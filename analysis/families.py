@@ -1,0 +1,72 @@
+"""Language or library? Entries by the kernels that they share, and how much of the machine each uses (pure)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from analysis import queries, tables
+from analysis.cells import CellResults
+from analysis.tables import Table
+from analysis.words import seconds
+
+COLUMNS = ("train_s_per_epoch", "s_per_step", "examples_per_s", "limit_ratio", "memory_peak_bytes")
+
+
+def families_table(mine: CellResults) -> Table:
+    """Return the medians of each entry beside those of its family, the fastest of a family first."""
+    measured = "train_s_per_epoch" if mine.cell.mode == "train" else "s_per_step"
+    medians = family_medians(mine).sort_values(["family", measured])
+    fastest = medians.groupby("family")[measured].transform("min")
+    sizes = medians.groupby("family")[measured].transform("size")
+    rows = [
+        _row(mine, row, row[measured], best, size)
+        for row, best, size in zip(medians.to_dict("records"), fastest, sizes, strict=True)
+    ]
+    unit = "seconds per epoch" if mine.cell.mode == "train" else "seconds per step"
+    columns = (
+        "family", "entry", "language", "runs", unit, "within its family", "examples per second",
+        "share of the machine's limit", "peak memory",
+    )  # fmt: skip
+    return Table(
+        caption="Entries that share kernels: medians over completed runs",
+        columns=columns,
+        rows=rows,
+        numeric=columns[3:],
+    )
+
+
+def family_medians(mine: CellResults) -> pd.DataFrame:
+    """Return the medians of each entry: `family`, `entry`, `language`, `runs`, and those in `COLUMNS`."""
+    steps = max(mine.cell.steps, 1)
+    runs = mine.measured.assign(s_per_step=mine.measured["train_clock_s"].astype(float) / steps)
+    numbers = runs.astype(dict.fromkeys(COLUMNS, float))
+    groups = numbers.groupby(["family", "entry", "language"])
+    return groups[list(COLUMNS)].median().assign(runs=groups.size()).reset_index()
+
+
+def families_query(mine: CellResults) -> str:
+    """Return the SQL of these medians."""
+    return queries.families(mine.cell)
+
+
+def _row(mine: CellResults, row: dict[Any, Any], value: float, fastest: float, size: int) -> tuple[object, ...]:
+    return (
+        row["family"],
+        mine.label(row["entry"]),
+        row["language"],
+        row["runs"],
+        seconds(value),
+        _within(value, fastest, size),
+        tables.number(row["examples_per_s"]),
+        tables.percent(row["limit_ratio"]),
+        tables.memory(row["memory_peak_bytes"]),
+    )
+
+
+def _within(value: float, fastest: float, size: int) -> str:
+    """Return how a value stands to its family's fastest; an entry without company stands to nobody."""
+    if size < 2 or tables.is_absent(value):
+        return tables.NOTHING
+    return "fastest" if value == fastest else f"{value / fastest:.2f} ×"

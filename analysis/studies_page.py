@@ -1,0 +1,171 @@
+"""The page of studies: their recipes as published beside equal work, never ranked (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis import queries, tables
+from analysis.addresses import STUDIES_ADDRESS, source, workload_address
+from analysis.cells import CellResults
+from analysis.finding import Cell
+from analysis.render import Page, page
+from analysis.tables import Table
+from analysis.words import optimizer_words, seconds
+
+STUDIES = {
+    "paper": "The 2022 Elixir/Python paper",
+    "repo": "The 2022 PyTorch/Flux repository",
+    "blog": "The Julia/Python blog post",
+}
+# The workload of ours that asks a recipe's question as equal work, by the recipe's study and the end of its name.
+EQUAL_WORK = {
+    ("paper", "mnist"): "mnist_mlp",
+    ("paper", "cifar10"): "cifar10_cnn",
+    ("repo", "lenet"): "mnist_lenet",
+    ("repo", "resnet18"): "mnist_resnet18",
+    ("blog", "mnist"): "mnist_cnn",
+}
+COLUMNS = (
+    "what", "entry", "parameters", "optimizer", "batch size", "loader", "epochs", "runs", "the study's seconds",
+    "seconds per epoch", "accuracy",
+)  # fmt: skip
+
+
+def studies_page(cells: Sequence[CellResults]) -> Page | None:
+    """Return the page of all recipes that were run, a section per study; none where there are no such runs.
+
+    Parameters
+    ----------
+    cells
+        Every cell, the newest campaign's first; recipes are those of the track `published`.
+    """
+    recipes: dict[str, list[CellResults]] = {}
+    for mine in cells:
+        if mine.cell.track == "published":
+            recipes.setdefault(mine.cell.workload, []).append(mine)
+    if not recipes:
+        return None
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for workload, found in sorted(recipes.items()):
+        sections.setdefault(study_of(workload), []).append(_recipe(_newest(found), equal_work(workload, cells)))
+    context = {"sections": [(STUDIES.get(study, study), parts) for study, parts in sections.items()]}
+    return page(source(STUDIES_ADDRESS), "studies.md.jinja", context)
+
+
+def study_of(recipe: str) -> str:
+    """Return the study that a recipe is of.
+
+    >>> study_of("published_paper_elixir_mnist")
+    'paper'
+    """
+    return recipe.removeprefix("published_").partition("_")[0]
+
+
+def equal_work(recipe: str, cells: Sequence[CellResults]) -> list[CellResults]:
+    """Return the cells that ask the recipe's question as equal work: the newest campaign's, trained for epochs."""
+    workload = EQUAL_WORK.get((study_of(recipe), recipe.rpartition("_")[2]))
+    trained = [m for m in cells if (m.cell.workload, m.cell.mode, m.cell.track) == (workload, "train", "closed")]
+    return _newest(trained)
+
+
+def recipe_table(recipe: Sequence[CellResults], equal: Sequence[CellResults]) -> Table:
+    """Return the runs of a recipe, then those of equal work, a row per entry."""
+    rows = [row for kind, cells in (("as published", recipe), ("equal work", equal)) for row in _rows(kind, cells)]
+    return Table(
+        caption=f"{recipe[0].cell.workload}: medians over completed runs, not ranked",
+        columns=COLUMNS,
+        rows=rows,
+        numeric=(COLUMNS[2], COLUMNS[4], *COLUMNS[6:]),
+    )
+
+
+def difference_sentence(recipe: Sequence[CellResults], equal: Sequence[CellResults]) -> str:
+    """Return that recipe and equal work are different work, and what differs."""
+    if not equal:
+        return "Its question was not measured as equal work in this store."
+    ours = equal[0].cell.workload
+    pairs = zip(_work(recipe), _work(equal), strict=True)
+    differing = [f"{name} {theirs} against {mine}" for (name, theirs), (_, mine) in pairs if theirs != mine]
+    why = "; ".join(differing) or "its own initialisation, order and preprocessing"
+    return f"{recipe[0].cell.workload} and {ours} are different work ({why}): read them side by side, never as a ratio."
+
+
+def _recipe(recipe: Sequence[CellResults], equal: Sequence[CellResults]) -> dict[str, Any]:
+    first = recipe[0].cell
+    attempts = pd.concat([mine.attempts for mine in recipe])
+    failed = attempts[attempts["status"] != "completed"]
+    endings = [
+        (f"{row['runner']}:{row['variant']}", row["status"], row["message"]) for row in failed.to_dict("records")
+    ] + [
+        (row["entry"], row["status"], row["message"]) for mine in recipe for row in mine.unavailable.to_dict("records")
+    ]
+    return {
+        "workload": first.workload,
+        "differs": difference_sentence(recipe, equal),
+        "equal_address": workload_address(equal[0].cell.workload) if equal else "",
+        "equal": equal[0].cell.workload if equal else "",
+        "table": recipe_table(recipe, equal),
+        "query": queries.studies([first.workload, *([equal[0].cell.workload] if equal else [])]),
+        "endings": Table(
+            caption="Runs that did not complete",
+            columns=("entry", "ending", "why"),
+            rows=list(dict.fromkeys(endings)),
+            prose=("why",),
+        ),
+    }
+
+
+def _rows(kind: str, cells: Sequence[CellResults]) -> list[tuple[object, ...]]:
+    return [
+        _row(kind, mine, entry, runs)
+        for mine in cells
+        for entry in mine.entries
+        if len(runs := mine.measured[mine.measured["entry"] == entry])
+    ]
+
+
+def _row(kind: str, mine: CellResults, entry: str, runs: pd.DataFrame) -> tuple[object, ...]:
+    cell = mine.cell
+    return (
+        kind,
+        mine.label(entry),
+        tables.number(_parameters(runs)),
+        optimizer_words(cell),
+        cell.batch_size,
+        loader_words(cell),
+        cell.epochs,
+        len(runs),
+        seconds(runs["published_window_s"].median()) if kind == "as published" else tables.NOTHING,
+        seconds(runs["train_s_per_epoch"].median()),
+        tables.percent(runs["final_test_accuracy"].median()),
+    )
+
+
+def loader_words(cell: Cell) -> str:
+    """Return how a cell's data are read."""
+    return cell.loader if cell.loader == "resident" else f"{cell.loader}, {tables.count(cell.loader_workers, 'worker')}"
+
+
+def _newest(cells: Sequence[CellResults]) -> list[CellResults]:
+    """Return those of the first cell's campaign: cells come the newest campaign's first."""
+    return [mine for mine in cells if mine.cell.campaign_id == cells[0].cell.campaign_id]
+
+
+def _work(cells: Sequence[CellResults]) -> list[tuple[str, str]]:
+    """Return what says which work was done: in the cells of one workload an axis may have several values."""
+    parameters = {_parameters(mine.measured) for mine in cells} - {None}
+    values: Mapping[str, list[str]] = {
+        "parameters": [tables.number(value) for value in sorted(filter(None, parameters))],
+        "optimizer": list(dict.fromkeys(optimizer_words(mine.cell) for mine in cells)),
+        "batch size": list(dict.fromkeys(str(mine.cell.batch_size) for mine in cells)),
+        "loader": list(dict.fromkeys(loader_words(mine.cell) for mine in cells)),
+    }
+    return [(name, ", ".join(found)) for name, found in values.items()]
+
+
+def _parameters(runs: pd.DataFrame) -> float | None:
+    known = runs["parameters"].dropna()
+    return float(known.iloc[0]) if len(known) else None
