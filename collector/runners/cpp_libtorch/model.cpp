@@ -209,7 +209,7 @@ struct Resnet : Model {
         Tensor x = torch::relu(stem_norm(stem(images)));
         if (has_pool) x = torch::max_pool2d(x, /*kernel_size=*/3, /*stride=*/2, /*padding=*/1);
         for (const auto& block : blocks) x = block->forward(x);
-        return output(torch::adaptive_avg_pool2d(x, 1).flatten(1));
+        return output(torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1));
     }
 
     bool has_pool;
