@@ -1,7 +1,7 @@
 """Between the canonical layout (contract §5) and that of JAX's own libraries, off the clock.
 
 Images are channels last, dense kernels [in, out] and convolutions [height, width, in, out], as in Flax. On the CPU
-the CNNs train 1.2 to 1.5 times as fast as with channels first, and LeNet as fast.
+the CNNs train 1.2 to 1.3 times as fast as with channels first, and LeNet as fast.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Variant nnx: Flax NNX modules with an Optax optimizer.
 
 Modules are split into graph and arrays once, and each compiled function merges them while it is traced: the
-functional training loop of Flax's performance guide. The arrays travel without their `Variable` objects, which
-halves the time of a call: on mnist_mlp 0.5 ms of one call against 1.1 ms with them and 3 ms with `nnx.jit`.
+functional training loop of Flax's performance guide. The arrays travel without their `Variable` objects: one step of
+mnist_mlp at a batch size of 32 then takes 0.5 ms, against 1.1 ms with them and 3 ms with `nnx.jit`.
 """
 
 from __future__ import annotations
