@@ -105,10 +105,11 @@ class _Batches:
 def _run_steps(
     trainer: Trainer[Batch], pair: Pair, batches: Iterable[Batch], events: EventWriter, *, first: bool
 ) -> None:
-    trainer.run_steps(batches, sorted({1, *pair.chunk_stops}) if first else pair.chunk_stops, _marker(pair, events, first))
+    stops = sorted({1, *pair.chunk_stops}) if first else pair.chunk_stops
+    trainer.run_steps(batches, stops, _marker(pair, events, first=first))
 
 
-def _marker(pair: Pair, events: EventWriter, first: bool) -> Callable[[int], None]:
+def _marker(pair: Pair, events: EventWriter, *, first: bool) -> Callable[[int], None]:
     """Return what writes the events of a number of steps done, synchronised."""
     due = set(pair.chunk_stops)
 

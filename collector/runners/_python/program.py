@@ -16,7 +16,7 @@ from _python.trial import Supported, Trial, read_trial, reason_unsupported
 
 if TYPE_CHECKING:
     from _python.data import Files
-    from _python.trainer import Trainer
+    from _python.trainer import Framework, Placed, Trainer
 
 
 def main(start: tuple[int, int], supported: Supported, describe: Callable[[], dict[str, Any]]) -> None:
@@ -63,7 +63,7 @@ def _run(trial: Trial, events: EventWriter, *, is_first: bool) -> None:
         events.write("run_stop", **trainer.report())
 
 
-def _train(framework: Any, data: Any, trial: Trial, files: Files, events: EventWriter) -> Trainer[Any] | None:
+def _train(framework: Framework, data: Placed, trial: Trial, files: Files, events: EventWriter) -> Trainer[Any] | None:
     from _python.loop import infer, train, warm_up
 
     trainer: Trainer[Any] = framework.Trainer(trial, data, files.weights, trial["model.dropout_rate"])
@@ -76,7 +76,7 @@ def _train(framework: Any, data: Any, trial: Trial, files: Files, events: EventW
     return trainer if train(trainer, trial, files.order, events) else None
 
 
-def _prove(framework: Any, data: Any, trial: Trial, files: Files, events: EventWriter) -> Trainer[Any]:
+def _prove(framework: Framework, data: Placed, trial: Trial, files: Files, events: EventWriter) -> Trainer[Any]:
     from _python.gate import prove
 
     def build(asked: Trial, dropout_rate: float) -> Trainer[Any]:

@@ -10,16 +10,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from _python.data import Array, Labels, Weights
+from _python.data import Array, Data, Labels, Weights
 from _python.schedule import batch_slices
 from _python.trial import Trial
 
+Placed: TypeAlias = Any  # the data as the framework holds them
 Batch = TypeVar("Batch", bound=Sized)  # what one step trains on: indices, or images with labels from the loader
+
+
+class Framework(Protocol):
+    """A runner's module train.py."""
+
+    Trainer: type[Trainer[Any]]
+
+    def initialise(self, trial: Trial) -> None: ...
+
+    def place(self, trial: Trial, data: Data) -> Placed: ...
 
 
 class Trainer(Protocol[Batch]):
@@ -28,7 +39,7 @@ class Trainer(Protocol[Batch]):
     trial: Trial
     parameters: int  # trainable parameters, counted on the model
 
-    def __init__(self, trial: Trial, data: Any, weights: Weights, dropout_rate: float) -> None:
+    def __init__(self, trial: Trial, data: Placed, weights: Weights, dropout_rate: float) -> None:
         """Build model and optimizer; `data` is what `place` returned, `weights` has running statistics too."""
 
     def reset(self, weights: Weights) -> None:
