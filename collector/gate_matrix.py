@@ -13,8 +13,9 @@ from collector.matrix import Cell, MatrixError, reason_unsupported
 from collector.runner import Entry, known_runners, read_entry, read_runner
 from collector.workload import OPTIMIZERS, Workload, known_workloads, read_workload
 
-# Optimizers and loaders know nothing of the model: one network without batch norm and one with it are enough.
-OPTIMIZER_WORKLOADS = ("mnist_lenet", "cifar10_cnn")
+# Optimizers, loaders and precision know nothing of the model: one network without batch norm and one with it are
+# enough here; what a suite asks beyond that is proved before it is run.
+EVERY_FORM = ("mnist_lenet", "cifar10_cnn")
 
 
 def gate_matrix(runners: str, workloads: str, *, device: str = "cpu") -> list[Cell]:
@@ -46,13 +47,11 @@ def _known_entries() -> Iterator[Entry]:
 def _cells(entry: Entry, workload: Workload, device: str) -> Iterator[Cell]:
     runner = read_runner(entry.runner)
     offered = runner.offers(entry.variant)
-    own = workload.optimizer.label
-    several = workload.name in OPTIMIZER_WORKLOADS
-    optimizers: Sequence[str] = [own, *(label for label in OPTIMIZERS if label != own)] if several else [own]
-    loaders = [loader for loader in offered["loader"] if several or loader == "resident"] or offered["loader"]
-    for optimizer, dtype, loader in itertools.product(optimizers, offered["dtype"], loaders):
-        if optimizer != own and (dtype != "fp32" or loader != loaders[0]):
-            continue
+    own = (workload.optimizer.label, offered["dtype"][0], offered["loader"][0])
+    every = itertools.product([own[0], *OPTIMIZERS], offered["dtype"], offered["loader"])
+    for optimizer, dtype, loader in dict.fromkeys(every) if workload.name in EVERY_FORM else [own]:
+        if sum(form != usual for form, usual in zip((optimizer, dtype, loader), own, strict=True)) > 1:
+            continue  # one thing different at a time
         changed = effective_workload(workload, Change(mode="steps", steps=1, optimizer=optimizer))
         cell = Cell(
             workload=changed,
