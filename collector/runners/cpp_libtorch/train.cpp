@@ -90,7 +90,10 @@ Trainer::Trainer(const Trial& trial, const Data& data, const Weights& weights, d
     model_ = build_model(trial, dropout_rate, {sizes[1], sizes[2], sizes[3]});
     model_->to(device_);
     for (auto& parameter : model_->parameters()) {
-        if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(memory_format(trial)));
+        // `contiguous` would leave kernels of one channel as they are, whose images then stay channels first.
+        if (parameter.dim() == 4)
+            parameter.set_data(
+                parameter.to(parameter.options(), /*non_blocking=*/false, /*copy=*/true, memory_format(trial)));
     }
     reset(weights);
 }
