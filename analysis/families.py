@@ -26,8 +26,8 @@ def families_table(mine: CellResults) -> Table:
     ]
     unit = "seconds per epoch" if mine.cell.mode == "train" else "seconds per step"
     columns = (
-        "family", "entry", "language", "runs", unit, "within its family", "examples per second",
-        "share of the machine's limit", "peak memory",
+        "family", "entry", "language", "runs", unit, "within family", "examples/s",
+        "of the limit", "peak memory",
     )  # fmt: skip
     return Table(
         caption="Entries that share kernels: medians over completed runs",

@@ -104,13 +104,18 @@ def declined_table(declined: pd.DataFrame) -> Table:
     return Table(caption="Unsupported, as the runner says", columns=columns, rows=rows, prose=("why",))
 
 
+def is_declined(gates: pd.DataFrame) -> pd.Series:
+    """Return for each result whether the runner said that it cannot do this, which is no failure."""
+    return (gates["part"] == "run") & gates["found"].astype(str).str.startswith(DECLINED)
+
+
 def _prepared(results: Results) -> pd.DataFrame:
     """Return the last result of each part, with the entry as people write it."""
     gates = results.gates
     return gates.assign(
         entry=_labels(gates, results.runs),
         passed=gates["passed"].astype(bool),
-        declined=(gates["part"] == "run") & gates["found"].astype(str).str.startswith(DECLINED),
+        declined=is_declined(gates),
         exceptions=gates["exceptions"].fillna(""),
         **{name: gates[name].fillna(EITHER) for name in CONFIGURATION},
     )

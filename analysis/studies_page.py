@@ -50,7 +50,8 @@ def studies_page(cells: Sequence[CellResults]) -> Page | None:
         return None
     sections: dict[str, list[dict[str, Any]]] = {}
     for workload, found in sorted(recipes.items()):
-        sections.setdefault(study_of(workload), []).append(_recipe(_newest(found), equal_work(workload, cells)))
+        recipe = _newest(found)
+        sections.setdefault(study_of(workload), []).append(_recipe(recipe, equal_work(recipe, cells)))
     context = {"sections": [(STUDIES.get(study, study), parts) for study, parts in sections.items()]}
     return page(source(STUDIES_ADDRESS), "studies.md.jinja", context)
 
@@ -64,11 +65,18 @@ def study_of(recipe: str) -> str:
     return recipe.removeprefix("published_").partition("_")[0]
 
 
-def equal_work(recipe: str, cells: Sequence[CellResults]) -> list[CellResults]:
-    """Return the cells that ask the recipe's question as equal work: the newest campaign's, trained for epochs."""
-    workload = EQUAL_WORK.get((study_of(recipe), recipe.rpartition("_")[2]))
-    trained = [m for m in cells if (m.cell.workload, m.cell.mode, m.cell.track) == (workload, "train", "closed")]
-    return _newest(trained)
+def equal_work(recipe: Sequence[CellResults], cells: Sequence[CellResults]) -> list[CellResults]:
+    """Return the cells that ask the recipe's question as equal work: the newest campaign's, trained for epochs.
+
+    Where some have a batch size of the recipe's, those alone.
+    """
+    name = recipe[0].cell.workload
+    workload = EQUAL_WORK.get((study_of(name), name.rpartition("_")[2]))
+    trained = _newest(
+        [m for m in cells if (m.cell.workload, m.cell.mode, m.cell.track) == (workload, "train", "closed")]
+    )
+    sizes = {mine.cell.batch_size for mine in recipe}
+    return [mine for mine in trained if mine.cell.batch_size in sizes] or trained
 
 
 def recipe_table(recipe: Sequence[CellResults], equal: Sequence[CellResults]) -> Table:

@@ -23,8 +23,10 @@ from analysis.figures import (
 )
 from analysis.finding import CLOCKS, Cell, Finding
 from analysis.findings import gates_of
+from analysis.gate_page import DECLINED, is_declined
 from analysis.inference import inference_part
 from analysis.render import Chart, Page, page
+from analysis.run_tables import runs_part
 from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables
 from analysis.tables import Table
 from analysis.time_to_accuracy import observed_times
@@ -75,7 +77,7 @@ def workload_page(
         "sweeps": sweeps,
         "sections": sections,
         "inference": inference,
-        "inference_runs": [_runs_part(mine, pages) for mine in inferring],
+        "inference_runs": [runs_part(mine, pages) for mine in inferring],
         "declined": declined_table(newest, absent[absent["campaign_id"] == campaign_id]),
         "declined_query": queries.declined(campaign_id, workload),
         "older": [older_table(mine) for mine in older],
@@ -127,18 +129,7 @@ def section(
         "gate_table": gate_table(mine, gates),
         "gate_query": queries.gates(mine.cell),
         "figures": [chart for chart in (*forests.values(), both, phases, *curves) if chart],
-        **_runs_part(mine, pages),
-    }
-
-
-def _runs_part(mine: CellResults, pages: dict[str, str]) -> dict[str, Any]:
-    """Return what the template says about the runs of one cell."""
-    return {
-        "title": cell_words(mine.cell),
-        "endings_table": endings_table(mine, pages),
-        "endings_query": queries.failures_of(mine.cell),
-        "runs_table": runs_table(mine, pages),
-        "runs_query": queries.runs_of(mine.cell),
+        **runs_part(mine, pages),
     }
 
 
@@ -164,7 +155,12 @@ def contents_table(cells: Sequence[CellResults]) -> Table:
         for mine, anchor in placed(cells)
     ]
     columns = ("cell", "division", "heats", "verdicts on both clocks")
-    return Table(caption="What was measured in this campaign", columns=columns, rows=rows, prose=columns[3:])
+    return Table(
+        caption="What was measured in this campaign",
+        columns=columns,
+        rows=rows,
+        prose=(columns[0], columns[1], columns[3]),
+    )
 
 
 def declined_table(cells: Sequence[CellResults], absent: pd.DataFrame) -> Table:
@@ -292,21 +288,6 @@ def position_words(mine: CellResults) -> list[str]:
     ]
 
 
-def endings_table(mine: CellResults, pages: dict[str, str]) -> Table:
-    """Return every run that did not complete, and who could not start at all."""
-    failed = mine.attempts[mine.attempts["status"] != "completed"]
-    rows = [
-        (mine.label(row["entry"]), row["status"], row["repetition"], row["message"], _run_link(row["run_id"], pages))
-        for row in failed.to_dict("records")
-    ]
-    rows += [
-        (mine.label(row["entry"]), row["status"], None, row["message"], _run_link(row["run_id"], pages))
-        for row in mine.unavailable.to_dict("records")
-    ]
-    columns = ("entry", "ending", "heat", "why", "run")
-    return Table(caption="Runs that did not complete", columns=columns, rows=rows, prose=("why",))
-
-
 def gate_table(mine: CellResults, gates: pd.DataFrame) -> Table:
     """Return whether each entry proved that it does the same work, and where it failed."""
     of_cell = gates_of(mine.cell, gates).sort_values("gated_at")
@@ -314,26 +295,6 @@ def gate_table(mine: CellResults, gates: pd.DataFrame) -> Table:
     entries = ours["runner"] + ":" + ours["variant"]
     rows = [_gate_row(mine, entry, ours[entries == entry]) for entry in mine.entries]
     return Table(caption="Equivalence gate", columns=("entry", "result", "parts", "why"), rows=rows, prose=("why",))
-
-
-def runs_table(mine: CellResults, pages: dict[str, str]) -> Table:
-    """Return every run of the cell, with a link to its page."""
-    ordered = mine.attempts.sort_values(["repetition", "heat_attempt", "position"])
-    rows = [
-        (
-            _run_link(row["run_id"], pages),
-            row["repetition"],
-            row["position"],
-            mine.label(row["entry"]) + (" (A/A control)" if row["control"] else ""),
-            row["status"],
-            seconds(row["train_clock_s"]),
-            seconds(row["e2e_clock_s"]),
-            tables.memory(row["memory_peak_bytes"]),
-        )
-        for row in ordered.to_dict("records")
-    ]
-    columns = ("run", "heat", "place", "entry", "ending", "train clock", "e2e clock", "peak memory")
-    return Table(caption="Every run, in the order of heats", columns=columns, rows=rows, numeric=columns[5:])
 
 
 def older_table(mine: CellResults) -> Table:
@@ -384,6 +345,8 @@ def _gate_row(mine: CellResults, entry: str, parts: pd.DataFrame) -> tuple[objec
     if parts.empty:
         return label, "not gated", tables.NOTHING, "no result of the gate is stored for it"
     failed = parts[~parts["passed"].astype(bool)]
+    if (declined := failed[is_declined(failed)]).size:
+        return label, "unsupported", tables.NOTHING, declined["found"].iloc[-1].removeprefix(DECLINED)
     if failed.empty:
         return label, "✓ passed", ", ".join(sorted(parts["part"])), tables.NOTHING
     return label, "✕ failed", ", ".join(sorted(failed["part"])), "; ".join(_failures(failed))
@@ -393,7 +356,3 @@ def _failures(failed: pd.DataFrame) -> Iterator[str]:
     for row in failed.to_dict("records"):
         cause = f" ({row['cause']})" if row["cause"] else ""
         yield f"part {row['part']}: {row['quantity']} is {row['found']}, expected {row['expected']}{cause}"
-
-
-def _run_link(run_id: str, pages: dict[str, str]) -> object:
-    return tables.link(f"../{pages[run_id]}", run_id) if run_id in pages else run_id

@@ -47,8 +47,8 @@ def small_rows() -> list[Row]:
     return [
         environment_row(versions='{"python_pytorch": {"framework": "PyTorch"}}', settings='{"affinity": [0]}'),
         *(row for row in Campaign(racers=(PYTORCH, JAX, JULIA)).rows() if not isinstance(row, type(environment_row()))),
-        *_workload("mnist_mlp_steps", Campaign(racers=(PYTORCH, ELIXIR), heats=6, changes=STEPS).rows()),
-        *_workload("mnist_lenet", Campaign(racers=(PYTORCH, JAX, CRASHING), heats=1, changes=LENET).rows()),
+        *of_workload("mnist_mlp_steps", Campaign(racers=(PYTORCH, ELIXIR), heats=6, changes=STEPS).rows()),
+        *of_workload("mnist_lenet", Campaign(racers=(PYTORCH, JAX, CRASHING), heats=1, changes=LENET).rows()),
         gate_row(runner="julia_stdlib", variant="default", workload="mnist_mlp_steps", passed=False, **SUMMED),
         unavailable_row(),
     ]
@@ -147,15 +147,17 @@ def assert_snapshot(name: str, text: str) -> None:
     assert text == path.read_text(encoding="utf-8"), f"{name} changed: look, then DEADHEAT_SNAPSHOTS=write pytest"
 
 
-def _workload(name: str, rows: Iterable[Row]) -> list[Row]:
-    """Return the rows of one more workload of the same campaign, with ids of their own."""
+def of_workload(name: str, rows: Iterable[Row], ids: str = "") -> list[Row]:
+    """Return the rows of one more workload or cell of the same campaign, with ids of their own."""
     kept = (row for row in rows if isinstance(row, (RunRow, PhaseRow, EpochRow, GateRow, MeasurementRow)))
-    return [dataclasses.replace(row, **_renamed(row, name)) for row in kept]
+    return [dataclasses.replace(row, **_renamed(row, name, ids or name)) for row in kept]
 
 
-def _renamed(row: RunRow | PhaseRow | EpochRow | GateRow | MeasurementRow, workload: str) -> dict[str, str]:
+def _renamed(
+    row: RunRow | PhaseRow | EpochRow | GateRow | MeasurementRow, workload: str, prefix: str
+) -> dict[str, str]:
     ids = ("run_id", "heat_id", "trial_id", "gate_id")
-    found = {key: f"{workload}-{getattr(row, key)}" for key in ids if hasattr(row, key)}
+    found = {key: f"{prefix}-{getattr(row, key)}" for key in ids if hasattr(row, key)}
     return found | ({"workload": workload} if isinstance(row, GateRow) else {})
 
 
