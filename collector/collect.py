@@ -31,6 +31,7 @@ from collector.gating import (
 )
 from collector.heats import Work, run_heats
 from collector.matrix import Cell, Refusal, Suite, expand_matrix
+from collector.outcome import append_outcomes
 from collector.plan import Heat, plan_heats
 from collector.records import absent_run
 from collector.runner import (
@@ -54,7 +55,7 @@ class Summary:
     campaign_id: str
     statuses: Mapping[str, int]  # of the runs of this call
     left_out: Mapping[str, str]  # entry and workload -> why
-    refused: int  # entries that failed the gate
+    refused: int  # entries that failed the gate, part H at its end included
     unsupported: Sequence[str] = ()  # why, for each entry and cell
     already_finished: bool = False
 
@@ -94,11 +95,13 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
     append_gates(store, list(gates.values()), campaign.campaign_id)
     work = Work(suite=suite, campaign=campaign, store=store, setting=setting, machine=machine, gates=gates)
     statuses = run_heats(work, heats, report)
+    cells_of_heats = {campaign.heat_id(heat): heat.cell for heat in heats}
+    outcomes = append_outcomes(store, campaign.campaign_id, cells_of_heats, gates) if statuses else []
     return Summary(
         campaign_id=campaign.campaign_id,
         statuses=statuses,
         left_out={str(key): reason for key, reason in left_out.items()},
-        refused=sum(bool(result.failure) for result in gates.values()),
+        refused=sum(bool(result.failure) for result in gates.values()) + sum(not row.passed for row in outcomes),
         unsupported=[refusal.reason for refusal in declined],
     )
 

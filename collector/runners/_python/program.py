@@ -28,6 +28,7 @@ def main(start: tuple[int, int], supported: Supported, describe: Callable[[], di
         print(json.dumps(describe()))
         return
     paths = list(map(Path, sys.argv[1:]))
+    begun = False
     for number, (trial_path, events_path) in enumerate(zip(paths[::2], paths[1::2], strict=True)):
         at_ns, unix_ns = (time.monotonic_ns(), time.time_ns()) if number else start
         events = EventWriter(events_path)
@@ -36,7 +37,8 @@ def main(start: tuple[int, int], supported: Supported, describe: Callable[[], di
         if reason := reason_unsupported(trial, supported):
             events.write("unsupported", message=reason)
         else:
-            _run(trial, events, is_first=number == 0)
+            _run(trial, events, is_first=not begun)
+            begun = True
 
 
 def _run(trial: Trial, events: EventWriter, *, is_first: bool) -> None:

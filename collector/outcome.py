@@ -1,0 +1,150 @@
+"""Part H of the gate: whether whole trainings end alike, judged when a campaign has enough of them.
+
+Parts A to G prove single steps. A run of thousands of them ends at another accuracy each time, so this part compares
+distributions: every entry with the baseline of its cell, which has passed the other parts itself, heat by heat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from collector.gate import Check
+from collector.gating import GateKey, GateResult, gate_key
+from collector.matrix import Cell
+from store.database import Store
+from store.records import GateRow
+
+FEWEST_HEATS = 10
+ACCURACY_MARGIN = 0.003  # METHODS §1: 0.3 points
+SMALLEST_P = 0.001  # of the epochs to the target being of one distribution; rare enough for a campaign of many entries
+
+ENDS = """
+select runs.heat_id, runs.runner || ':' || runs.variant as entry, final.value as accuracy, crossed.value as epochs
+from counted_runs as runs
+join measurements as final on final.run_id = runs.run_id and final.metric = 'final_test_accuracy'
+left join measurements as crossed on crossed.run_id = runs.run_id and crossed.metric = 'epochs_to_target'
+where runs.campaign_id = ? and runs.status = 'completed' and not runs.control and list_contains(?, runs.heat_id)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """How the runs of one entry ended beside those of the baseline, heat by heat."""
+
+    accuracy: NDArray[np.float64]
+    baseline_accuracy: NDArray[np.float64]
+    epochs: NDArray[np.float64]  # to the target; infinite where it was not met
+    baseline_epochs: NDArray[np.float64]
+
+
+def judge_ends(ends: Ends) -> list[Check]:
+    """Return the checks of part H.
+
+    The mean difference of the final accuracies must be shown to lie within ± 0.3 points: its 90 % t interval does,
+    which is the test of equivalence at 5 % (Schuirmann 1987). The epochs to the target must not be seen to be of two
+    distributions (Mann & Whitney 1947, two-sided, runs that never met it last).
+    """
+    difference = ends.accuracy - ends.baseline_accuracy
+    half = stats.t.ppf(0.95, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference))
+    farthest = float(abs(difference.mean()) + half)
+    p_value = _same_distribution(ends.epochs, ends.baseline_epochs)
+    return [
+        Check(
+            part="H",
+            quantity="final accuracy",
+            expected=f"{ends.baseline_accuracy.mean():.4%} (baseline, {len(difference)} heats)",
+            found=f"{ends.accuracy.mean():.4%}, {difference.mean():+.3%} ± {half:.3%}",
+            error=farthest,
+            tolerance=ACCURACY_MARGIN,
+            cause=""
+            if farthest <= ACCURACY_MARGIN
+            else "another training, or too few heats to show that it is the same",
+        ),
+        Check(
+            part="H",
+            quantity="epochs to the target",
+            expected=f"median {np.median(ends.baseline_epochs):g} (baseline)",
+            found=f"median {np.median(ends.epochs):g}, p = {p_value:.3g}",
+            error=SMALLEST_P / p_value,
+            tolerance=1.0,
+            cause="" if p_value >= SMALLEST_P else "it reaches the target in another number of epochs",
+        ),
+    ]
+
+
+def append_outcomes(
+    store: Store, campaign_id: str, heats: Mapping[str, Cell], gates: Mapping[GateKey, GateResult]
+) -> list[GateRow]:
+    """Judge every entry of a campaign with enough heats, append the rows and return them.
+
+    Parameters
+    ----------
+    store, campaign_id
+        Where the runs are.
+    heats
+        The cell of each heat of the campaign, by heat id.
+    gates
+        The results of the other parts, whose rows these stand beside.
+    """
+    rows = [
+        row
+        for cell in {cell.key: cell for cell in heats.values() if cell.workload.mode == "train"}.values()
+        for row in _judged_cell(
+            store, campaign_id, [h for h, other in heats.items() if other.key == cell.key], cell, gates
+        )
+    ]
+    if rows:
+        store.append(f"outcomes-{campaign_id}-{rows[0].gated_at:%Y%m%d%H%M%S%f}", rows, day=datetime.now(UTC).date())
+    return rows
+
+
+def _judged_cell(
+    store: Store, campaign_id: str, heat_ids: Sequence[str], cell: Cell, gates: Mapping[GateKey, GateResult]
+) -> Iterator[GateRow]:
+    frame = store.query(ENDS, [campaign_id, list(heat_ids)])
+    for entry in cell.candidates:
+        result = gates.get(gate_key(entry, cell))
+        ends = _paired(frame, str(entry), str(cell.baseline))
+        if result is None or len(ends.accuracy) < FEWEST_HEATS:
+            continue
+        worst = max(judge_ends(ends), key=lambda check: check.strain)
+        facts = {name: value for name, value in asdict(worst).items() if name not in ("exception", "error")}
+        error = worst.error if np.isfinite(worst.error) else None
+        now = datetime.now(UTC)
+        yield replace(
+            result.rows[0],
+            **facts,
+            error=error,
+            passed=worst.passed,
+            exceptions="",
+            campaign_id=campaign_id,
+            gated_at=now,
+        )
+
+
+def _paired(frame: pd.DataFrame, entry: str, baseline: str) -> Ends:
+    """Return the ends of the heats in which both completed."""
+    own, other = (frame[frame["entry"] == name].set_index("heat_id") for name in (entry, baseline))
+    both = own.index.intersection(other.index)
+    own, other = own.loc[both], other.loc[both]
+    return Ends(
+        accuracy=own["accuracy"].to_numpy(float),
+        baseline_accuracy=other["accuracy"].to_numpy(float),
+        epochs=own["epochs"].astype(float).fillna(np.inf).to_numpy(),
+        baseline_epochs=other["epochs"].astype(float).fillna(np.inf).to_numpy(),
+    )
+
+
+def _same_distribution(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    """Return the p value of both being of one distribution; 1 where all are equal."""
+    if len(np.unique(np.concatenate([found, expected]))) == 1:
+        return 1.0
+    ranks = stats.rankdata(np.concatenate([found, expected]))  # infinite values rank last, and equal ones alike
+    return float(stats.mannwhitneyu(ranks[: len(found)], ranks[len(found) :], method="asymptotic").pvalue)
