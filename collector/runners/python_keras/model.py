@@ -9,7 +9,7 @@ import keras
 from _python.trial import Trial
 from keras import KerasTensor, layers
 
-POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16"}
+DTYPE = "float32"
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 STAGE_CHANNELS = (64, 128, 256, 512)
 
@@ -24,11 +24,6 @@ class Kit:
     dropout_seed: int | None
 
     @property
-    def policy(self) -> keras.DTypePolicy:
-        """The precision: of this model alone, so that others in the process may have another."""
-        return keras.DTypePolicy(POLICIES[self.trial["dtype"]])
-
-    @property
     def channel_axis(self) -> int:
         """The axis of the channels."""
         return -1 if self.data_format == "channels_last" else 1
@@ -41,7 +36,7 @@ class Kit:
             use_bias=True,
             kernel_initializer="zeros",
             bias_initializer="zeros",
-            dtype=self.policy,
+            dtype=DTYPE,
             name=name,
         )(values)
 
@@ -68,7 +63,7 @@ class Kit:
             use_bias=use_bias,
             kernel_initializer="zeros",
             bias_initializer="zeros",
-            dtype=self.policy,
+            dtype=DTYPE,
             name=name,
         )(values)
 
@@ -90,47 +85,41 @@ class Kit:
             epsilon=self.trial["model.norm_epsilon"],
             center=True,
             scale=True,
-            dtype=self.policy,
+            dtype=DTYPE,
             name=name,
         )(values)
 
     def relu(self, values: KerasTensor) -> KerasTensor:
         """Return the positive part."""
-        return layers.ReLU(dtype=self.policy)(values)
+        return layers.ReLU(dtype=DTYPE)(values)
 
     def padding(self, values: KerasTensor, size: int) -> KerasTensor:
         """Return the values with zeros around."""
-        return layers.ZeroPadding2D(size, data_format=self.data_format, dtype=self.policy)(values)
+        return layers.ZeroPadding2D(size, data_format=self.data_format, dtype=DTYPE)(values)
 
     def max_pool(self, values: KerasTensor, size: int = 2) -> KerasTensor:
         """Return the maximum of each window, two apart."""
-        return layers.MaxPooling2D(size, strides=2, padding="valid", data_format=self.data_format, dtype=self.policy)(
-            values
-        )
+        return layers.MaxPooling2D(size, strides=2, padding="valid", data_format=self.data_format, dtype=DTYPE)(values)
 
     def flatten(self, values: KerasTensor) -> KerasTensor:
         """Return the values in the order in which they lie; `Layout` permutes the next weight."""
-        return layers.Flatten(data_format="channels_last", dtype=self.policy, name="flatten")(values)
+        return layers.Flatten(data_format="channels_last", dtype=DTYPE, name="flatten")(values)
 
     def mean(self, values: KerasTensor) -> KerasTensor:
         """Return the mean over height and width."""
-        return layers.GlobalAveragePooling2D(data_format=self.data_format, keepdims=False, dtype=self.policy)(values)
+        return layers.GlobalAveragePooling2D(data_format=self.data_format, keepdims=False, dtype=DTYPE)(values)
 
     def dropout(self, values: KerasTensor) -> KerasTensor:
         """Return the values, in training mode some dropped and the survivors scaled up."""
         if self.dropout_rate == 0:
             return values
-        return layers.Dropout(self.dropout_rate, seed=self.dropout_seed, dtype=self.policy)(values)
+        return layers.Dropout(self.dropout_rate, seed=self.dropout_seed, dtype=DTYPE)(values)
 
 
 def build_model(kit: Kit, image_shape: tuple[int, ...]) -> keras.Model:
-    """Return the model of a trial, from images to float32 logits."""
-    images = keras.Input(image_shape, dtype="float32")
-    values = MODELS[kit.trial["model"]](kit, images)
-    logits = (
-        layers.Activation("linear", dtype="float32", name="logits")(values) if kit.trial["dtype"] == "bf16" else values
-    )
-    return keras.Model(images, logits)
+    """Return the model of a trial, from images to logits."""
+    images = keras.Input(image_shape, dtype=DTYPE)
+    return keras.Model(images, MODELS[kit.trial["model"]](kit, images))
 
 
 def mlp(kit: Kit, images: KerasTensor) -> KerasTensor:
@@ -180,7 +169,7 @@ def resnet(kit: Kit, images: KerasTensor) -> KerasTensor:
             strides = 2 if stage > 1 and number == 1 else 1
             prefix = f"s{stage}b{number}"
             shortcut = _shortcut(kit, prefix, values, channels * growth, strides)
-            values = kit.relu(layers.Add(dtype=kit.policy)([block(kit, prefix, values, channels, strides), shortcut]))
+            values = kit.relu(layers.Add(dtype=DTYPE)([block(kit, prefix, values, channels, strides), shortcut]))
     return kit.dense("output", kit.mean(values), kit.trial["data.classes"])
 
 
