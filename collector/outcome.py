@@ -137,9 +137,15 @@ def _paired(frame: pd.DataFrame, entry: str, baseline: str) -> Ends:
     return Ends(
         accuracy=own["accuracy"].to_numpy(float),
         baseline_accuracy=other["accuracy"].to_numpy(float),
-        epochs=own["epochs"].astype(float).fillna(np.inf).to_numpy(),
-        baseline_epochs=other["epochs"].astype(float).fillna(np.inf).to_numpy(),
+        epochs=_epochs(own),
+        baseline_epochs=_epochs(other),
     )
+
+
+def _epochs(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the epochs to the target, infinite where it was never met."""
+    epochs = frame["epochs"].to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isnan(epochs), np.inf, epochs)
 
 
 def _same_distribution(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
