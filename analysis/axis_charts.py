@@ -23,6 +23,7 @@ class Axes:
     y_title: str
     is_log_x: bool = False
     y_format: str = "~g"
+    is_share: bool = False
 
 
 def axis_lines(points: pd.DataFrame, entries: Sequence[str], axes: Axes) -> Spec:
@@ -35,7 +36,7 @@ def axis_lines(points: pd.DataFrame, entries: Sequence[str], axes: Axes) -> Spec
     entries
         The labels, in the order of their colours.
     """
-    log_y = _is_wide(points["y"])
+    log_y = not axes.is_share and _is_wide(points["y"])
     places = sorted({float(x) for x in points["x"]})
     x_scale = alt.Scale(type="log", base=2, nice=False) if axes.is_log_x else alt.Scale(zero=False, nice=False)
     y_scale = alt.Scale(type="log", nice=False) if log_y else alt.Scale(zero=True)

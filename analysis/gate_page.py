@@ -156,7 +156,9 @@ def _part_cell(row: Row | None) -> Markup:
 
 def _share(ratio: float) -> str:
     """Return how much of its tolerance an error is; far beyond it as a multiple."""
-    return f"{ratio:,.3g} ×" if ratio >= 10 else f"{100 * ratio:.0f} %"
+    if ratio >= 10:
+        return f"{ratio:,.3g} ×"
+    return "< 1 %" if 0 < ratio < 0.005 else f"{100 * ratio:.0f} %"
 
 
 def _mark(word: str, mark: str, text: str, small: str, title: str = "") -> Markup:

@@ -93,7 +93,7 @@ def recipe_table(recipe: Sequence[CellResults], equal: Sequence[CellResults]) ->
 def difference_sentence(recipe: Sequence[CellResults], equal: Sequence[CellResults]) -> str:
     """Return that recipe and equal work are different work, and what differs."""
     if not equal:
-        return "Its question was not measured as equal work in this store."
+        return "Its question was not measured as equal work over whole epochs in this store."
     ours = equal[0].cell.workload
     pairs = zip(_work(recipe), _work(equal), strict=True)
     differing = [f"{name} {theirs} against {mine}" for (name, theirs), (_, mine) in pairs if theirs != mine]

@@ -119,6 +119,7 @@ def _chart(sweep: Sweep, quantity: Quantity, points: pd.DataFrame, name: str) ->
         y_title=quantity.name,
         is_log_x=is_log,
         y_format=quantity.y_format,
+        is_share=quantity.is_share,
     )
     alt = f"Lines of {quantity.name} against {AXES[sweep.axis]}. " + " ".join(
         f"{label}: "

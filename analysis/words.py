@@ -39,8 +39,8 @@ def cell_words(cell: Cell, without: str = "") -> str:
 
 
 def optimizer_words(cell: Cell) -> str:
-    """Return the optimizer with its rates, as a title has it: "momentum 0.01, weight decay 0.0005"."""
-    decay = f", weight decay {cell.weight_decay:g}" if cell.weight_decay else ""
+    """Return the optimizer with its rates, as a title has it: "momentum 0.01 decay 0.0005"."""
+    decay = f" decay {cell.weight_decay:g}" if cell.weight_decay else ""
     return f"{cell.optimizer} {cell.learning_rate:g}{decay}"
 
 

@@ -58,7 +58,7 @@ def test_a_cell_is_said_in_a_few_words() -> None:
 
     assert cell_words(dataclasses.replace(cell, batch_size=32)) == "2 epochs, batch 32, 1 thread, adam 0.01"
     assert cell_words(rare) == (
-        "1 epoch, batch 512, bf16, 2 threads, stream loader with 4 workers, adam 0.001, weight decay 0.0005"
+        "1 epoch, batch 512, bf16, 2 threads, stream loader with 4 workers, adam 0.001 decay 0.0005"
     )
     assert cell_words(dataclasses.replace(rare, mode="infer", steps=50)) == (
         "50 forward passes, batch 512, bf16, 2 threads, stream loader with 4 workers"

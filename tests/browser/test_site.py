@@ -14,11 +14,13 @@ pytestmark = pytest.mark.browser
 WITH_CHARTS = (
     "workloads/mnist_mlp.html",
     "workloads/mnist_lenet.html",
+    "workloads/mnist_cnn.html",
     "runs/python_jax-jit-3.html",
 )
 WITHOUT_CHARTS = (
     "runs/index.html",
     "gate.html",
+    "studies.html",
     "environments.html",
     "data.html",
     "explanation/method.html",
