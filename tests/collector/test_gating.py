@@ -1,0 +1,115 @@
+"""What is known is not gated again, what changed is, and one trial that fails takes no other with it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from collector.executors.local import LocalExecutor
+from collector.gating import GateSetting, gate_entries, gate_keys
+from collector.matrix import Group, Suite, expand_suite
+from collector.runner import RUNNERS, Description, probe_description, read_runner
+from collector.workload import OPTIMIZERS
+
+
+def cells(runner: str, workloads=("mnist_mlp",), runners: Path = RUNNERS):
+    group = Group(workloads=list(workloads), runners=[runner], baseline=runner, heats=1, mode="steps", steps=1)
+    return expand_suite(Suite(name="some", description="", seed=1, group=[group]), runners=runners)
+
+
+@pytest.fixture
+def setting(fresh_store, small_data):
+    """Return a setting in which NumPy and the fake are available."""
+    fake = Description(versions={"framework_version": "1"}, devices=("cpu",))
+    return GateSetting(
+        store=fresh_store,
+        executor=LocalExecutor(),
+        data=lambda _: small_data,
+        descriptions={"fake": fake, "python_numpy": probe_description(read_runner("python_numpy"))},
+    )
+
+
+def gate(setting, *chosen):
+    told: list[str] = []
+    results = gate_entries(gate_keys([cell for some in chosen for cell in some]), setting, told.append)
+    return results, told
+
+
+def test_a_known_result_is_taken_from_the_store(setting):
+    """The second time nothing is run, and the rows are those of the first."""
+    (first,) = gate(setting, cells("fake"))[0].values()
+    (second,) = gate(setting, cells("fake"))[0].values()
+
+    assert (first.passed, first.is_known, second.is_known) == (True, False, True)
+    assert {row.part: row.error for row in second.rows} == {row.part: row.error for row in first.rows}
+    assert setting.store.query("select count(*) as n from gates")["n"][0] == len(first.rows)
+
+
+@pytest.mark.parametrize("change", ["version", "folder", "optimizer"])
+def test_what_changed_is_gated_again(setting, tmp_path, change):
+    """Another version, another line in the runner's folder, another optimizer: another proof."""
+    gate(setting, cells("fake"))
+    chosen = cells("fake")
+    if change == "version":
+        newer = Description(versions={"framework_version": "2"}, devices=("cpu",))
+        setting = replace(setting, descriptions={"fake": newer})
+    elif change == "folder":
+        shutil.copytree(RUNNERS / "fake", tmp_path / "runners" / "fake")
+        with (tmp_path / "runners" / "fake" / "run.py").open("a", encoding="utf-8") as file:
+            file.write("# another line\n")
+        setting = replace(setting, runners=tmp_path / "runners")
+    else:
+        (cell,) = chosen
+        other = cell.workload.model_copy(update={"optimizer": OPTIMIZERS["momentum"]})
+        chosen = [replace(cell, workload=other)]
+
+    assert [result.is_known for result in gate(setting, chosen)[0].values()] == [False]
+
+
+def test_a_failure_is_never_taken_for_known(setting):
+    """Whoever failed is run again: the cause may have been the machine."""
+    for _ in range(2):
+        (result,) = gate(setting, cells("fake:summed_loss"))[0].values()
+        assert not result.passed
+        assert not result.is_known
+        assert "summed" in result.failure
+    assert list((setting.store.path / "gates").glob("fake-summed_loss-*/a.losses.npy")), "its output is kept"
+
+
+def test_trials_of_one_process_are_judged_each_for_itself(setting):
+    """NumPy proves two workloads in one process, side by side with the fake; the order of the answer is that asked."""
+    results, told = gate(setting, cells("python_numpy", ["mnist_mlp", "mnist_lenet"]), cells("fake"))
+
+    assert [(str(key.entry), key.workload) for key in results] == [
+        ("python_numpy:default", "mnist_mlp"),
+        ("python_numpy:default", "mnist_lenet"),
+        ("fake:exact", "mnist_mlp"),
+    ]
+    assert all(result.passed for result in results.values()), [result.failure for result in results.values()]
+    assert sum(line.startswith("gate ") for line in told) == 3
+
+
+def test_a_trial_that_takes_its_process_with_it_is_run_alone(setting, tmp_path):
+    """The one behind it in the same process gets a process of its own, and passes."""
+    shutil.copytree(RUNNERS / "python_numpy", tmp_path / "runners" / "python_numpy")
+    shutil.copytree(RUNNERS / "_python", tmp_path / "runners" / "_python")
+    program = tmp_path / "runners" / "python_numpy" / "train.py"
+    ending = 'import os\n    if trial["model"] == "mlp":\n        os._exit(9)\n    return data'
+    broken = program.read_text(encoding="utf-8").replace("return data", ending, 1)
+    program.write_text(broken.replace("def place(_: Trial", "def place(trial: Trial"), encoding="utf-8")
+    setting = replace(setting, runners=tmp_path / "runners")
+
+    results, _ = gate(setting, cells("python_numpy", ["mnist_mlp", "mnist_lenet"], tmp_path / "runners"))
+    outcome = {key.workload: result.failure for key, result in results.items()}
+    assert "exit code 9" in outcome["mnist_mlp"]
+    assert outcome["mnist_lenet"] == ""
+
+
+def test_an_unavailable_runner_is_left_out(setting):
+    """Its reason is told elsewhere; here it is not gated."""
+    setting = replace(setting, descriptions={})
+
+    assert gate(setting, cells("fake"))[0] == {}
