@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from collector.axes import Change, effective_workload
 from collector.gating import GateResult
@@ -73,7 +73,7 @@ def _cells(entry: Entry, workload: Workload, device: str) -> Iterator[Cell]:
 def gate_table(results: Sequence[GateResult]) -> Table:
     """Return the gate's matrix: entries down, workloads across; each says how many of its proofs passed."""
     workloads = sorted({result.key.workload for result in results})
-    table = Table("entry", *workloads)
+    table = Table(Column("entry", no_wrap=True), *(Column(name, overflow="fold") for name in workloads))
     for entry in sorted({result.key.entry for result in results}):
         mine = [result for result in results if result.key.entry == entry]
         table.add_row(str(entry), *(_verdict([r for r in mine if r.key.workload == name]) for name in workloads))

@@ -167,7 +167,7 @@ def test_an_entry_that_fails_the_gate_is_not_timed(fresh_store, fake_setting):
 
     (reason,) = summary.left_out.values()
     assert "gate part A: losses (a.losses) differs: found" in reason
-    assert "the loss is summed over the batch instead of averaged" in reason
+    assert "loss summed over the batch instead of averaged" in reason
     assert ("summed_loss", "completed") not in statuses(fresh_store)
     failed = fresh_store.query("select distinct variant from latest_gates where not passed")
     assert failed["variant"].tolist() == ["summed_loss"]
