@@ -90,6 +90,22 @@ def test_every_local_link_and_picture_leads_somewhere(built: Path) -> None:
                 assert (built / address).parent.joinpath(target).exists(), (address, target)
 
 
+def test_every_link_into_a_page_meets_a_place_there(built: Path) -> None:
+    """Cells, workloads of the gate, and the mark beside each heading."""
+    texts = {(built / address).resolve(): text for address, text in pages(built)}
+    places = {path: set(map(html.unescape, re.findall(r'id="([^"]+)"', text))) for path, text in texts.items()}
+
+    met = set()
+    for path, text in texts.items():
+        for written in map(html.unescape, re.findall(r'<a [^>]*?href="([^"]+)"', text)):
+            target, _, place = written.partition("#")
+            lands_on = (path.parent / target).resolve() if target else path
+            if place and lands_on in places:
+                met.add(place)
+                assert place in places[lands_on], (path, written)
+    assert {"cell-1", "gate-1", "train-1", "exceptions"} <= met
+
+
 def test_every_query_on_the_site_runs_on_the_store_and_on_the_downloads(built: Path, store: Store) -> None:
     """And both give the same answer: DuckDB reads views.sql in the folder of the downloads."""
     asked = {sql for address, text in pages(built) if not address.startswith("runs/") for sql in queries_on(text)}
