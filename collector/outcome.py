@@ -6,8 +6,8 @@ distributions: every entry with the baseline of its cell, which has passed the o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -91,42 +91,45 @@ def append_outcomes(
     heats
         The cell of each heat of the campaign, by heat id.
     gates
-        The results of the other parts, whose rows these stand beside.
+        The results of the other parts, whose rows these stand beside; of several cells the worst counts.
     """
-    rows = [
-        row
-        for cell in {cell.key: cell for cell in heats.values() if cell.workload.mode == "train"}.values()
-        for row in _judged_cell(
-            store, campaign_id, [h for h, other in heats.items() if other.key == cell.key], cell, gates
-        )
-    ]
+    worst: dict[GateKey, Check] = {}
+    for cell in {cell.key: cell for cell in heats.values() if cell.workload.mode == "train"}.values():
+        frame = store.query(ENDS, [campaign_id, [heat_id for heat_id, other in heats.items() if other.key == cell.key]])
+        for key, check in _judged_cell(frame, cell):
+            if key in gates and (key not in worst or check.strain > worst[key].strain):
+                worst[key] = check
+    now = datetime.now(UTC)
+    rows = [_row(gates[key].rows[0], check, campaign_id, now) for key, check in worst.items()]
     if rows:
-        store.append(f"outcomes-{campaign_id}-{rows[0].gated_at:%Y%m%d%H%M%S%f}", rows, day=datetime.now(UTC).date())
+        store.append(f"outcomes-{campaign_id}-{now:%Y%m%d%H%M%S%f}", rows, day=now.date())
     return rows
 
 
-def _judged_cell(
-    store: Store, campaign_id: str, heat_ids: Sequence[str], cell: Cell, gates: Mapping[GateKey, GateResult]
-) -> Iterator[GateRow]:
-    frame = store.query(ENDS, [campaign_id, list(heat_ids)])
+def _judged_cell(frame: pd.DataFrame, cell: Cell) -> Iterator[tuple[GateKey, Check]]:
+    """Yield the worse check of each entry that has enough heats with the baseline."""
     for entry in cell.candidates:
-        result = gates.get(gate_key(entry, cell))
         ends = _paired(frame, str(entry), str(cell.baseline))
-        if result is None or len(ends.accuracy) < FEWEST_HEATS:
-            continue
-        worst = max(judge_ends(ends), key=lambda check: check.strain)
-        facts = {name: value for name, value in asdict(worst).items() if name not in ("exception", "error")}
-        error = worst.error if np.isfinite(worst.error) else None
-        now = datetime.now(UTC)
-        yield replace(
-            result.rows[0],
-            **facts,
-            error=error,
-            passed=worst.passed,
-            exceptions="",
-            campaign_id=campaign_id,
-            gated_at=now,
-        )
+        if len(ends.accuracy) >= FEWEST_HEATS:
+            check = max(judge_ends(ends), key=lambda check: check.strain)
+            yield gate_key(entry, cell), replace(check, quantity=f"{check.quantity} ({cell.key})")
+
+
+def _row(beside: GateRow, check: Check, campaign_id: str, now: datetime) -> GateRow:
+    return replace(
+        beside,
+        part=check.part,
+        passed=check.passed,
+        quantity=check.quantity,
+        expected=check.expected,
+        found=check.found,
+        error=check.error if np.isfinite(check.error) else None,
+        tolerance=check.tolerance,
+        cause=check.cause,
+        exceptions="",
+        campaign_id=campaign_id,
+        gated_at=now,
+    )
 
 
 def _paired(frame: pd.DataFrame, entry: str, baseline: str) -> Ends:

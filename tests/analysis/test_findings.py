@@ -212,6 +212,18 @@ def test_an_entry_that_the_gate_refused_before_timing_is_a_finding_with_the_quan
     assert (finding.candidate_language, finding.candidate_framework, finding.heats) == ("Julia", "Flux", 0)
 
 
+def test_an_entry_whose_trainings_did_not_end_alike_is_shown_and_not_ranked():
+    """Part H comes after the runs: its seconds stay, the ratio of unequal work goes."""
+    runner, variant = JAX.entry.split(":")
+    late = gate_row(runner=runner, variant=variant, part="H", passed=False, quantity="final accuracy", found="97 %")
+    finding = found([*Campaign().rows(), late])[JAX.entry, "train"]
+
+    assert finding.verdict is Verdict.NOT_RANKED
+    assert finding.reason.startswith("it failed part H of the gate on mnist_mlp: final accuracy is 97 %")
+    assert finding.candidate_value is not None
+    assert finding.ratio is None
+
+
 def test_only_the_last_gating_of_the_campaign_and_workload_counts():
     """An older failure, another workload's and another campaign's are no refusal here."""
     rows = Campaign().rows()
