@@ -227,7 +227,7 @@ def _contender(race: _Race, entry: str) -> _Contender:
         return _Contender(entry=entry, facts=absent.facts, comparison=None, refusal=absent.reason)
     comparison = compare(pair_heats(race.runs, race.baseline, entry), race.epochs)
     late = race.absent.get(entry)  # timed, and then refused: whole trainings did not end alike (part H)
-    refusal = late.reason if late else _refusal(race, runs, comparison)
+    refusal = _refusal(race, runs, comparison) or (late.reason if late else "")
     return _Contender(entry=entry, facts=runs.iloc[0].to_dict(), comparison=comparison, refusal=refusal)
 
 
