@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml $(REQUIREMENTS)
 		{ echo "$(PYTHON) is $$($(PYTHON) --version); expected Python 3.11 or newer. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "no virtual environment could be made; install it with: apt-get install python3-venv"; rm -rf $(VENV); exit 2; }
-	@echo "installing packages into $(VENV) (about 2 GB, a few minutes the first time)"
+	@echo "installing packages into $(VENV) (about 4 GB, a few minutes the first time)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' $(addprefix --requirement ,$(REQUIREMENTS))
 	@touch $@
 

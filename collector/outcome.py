@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from collector.gate import Check
-from collector.gating import GateKey, GateResult, gate_key
+from collector.gating import GateKey, GateResult, check_columns, gate_key
 from collector.matrix import Cell
 from store.database import Store
 from store.records import GateRow
@@ -100,7 +100,9 @@ def append_outcomes(
             if key in gates and (key not in worst or check.strain > worst[key].strain):
                 worst[key] = check
     now = datetime.now(UTC)
-    rows = [_row(gates[key].rows[0], check, campaign_id, now) for key, check in worst.items()]
+    rows = [
+        replace(gates[key].rows[0], campaign_id=campaign_id, **check_columns(check)) for key, check in worst.items()
+    ]
     if rows:
         store.append(f"outcomes-{campaign_id}-{now:%Y%m%d%H%M%S%f}", rows, day=now.date())
     return rows
@@ -113,23 +115,6 @@ def _judged_cell(frame: pd.DataFrame, cell: Cell) -> Iterator[tuple[GateKey, Che
         if len(ends.accuracy) >= FEWEST_HEATS:
             check = max(judge_ends(ends), key=lambda check: check.strain)
             yield gate_key(entry, cell), replace(check, quantity=f"{check.quantity} ({cell.key})")
-
-
-def _row(beside: GateRow, check: Check, campaign_id: str, now: datetime) -> GateRow:
-    return replace(
-        beside,
-        part=check.part,
-        passed=check.passed,
-        quantity=check.quantity,
-        expected=check.expected,
-        found=check.found,
-        error=check.error if np.isfinite(check.error) else None,
-        tolerance=check.tolerance,
-        cause=check.cause,
-        exceptions="",
-        campaign_id=campaign_id,
-        gated_at=now,
-    )
 
 
 def _paired(frame: pd.DataFrame, entry: str, baseline: str) -> Ends:
