@@ -30,7 +30,7 @@ from collector.data_files import DataFiles
 from collector.events import BuildStop, of_kind, read_events
 from collector.gate import Check, judge
 from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs
-from collector.matrix import Cell
+from collector.gate_matrix import alone
 from collector.runner import Entry, read_entry, read_runner, resolve_command, runner_environment
 from collector.trial import write_trial
 from collector.workload import OPTIMIZERS, Workload, read_workload
@@ -102,7 +102,7 @@ def gate_seeds(
         for seed in seeds:
             write_gate_inputs(workload, data, inputs[seed], seed)
             outputs[seed].mkdir()
-            trial = gate_trial(entry, cell_of(entry, workload), data, inputs[seed], outputs[seed], seed)
+            trial = gate_trial(entry, alone(entry, workload), data, inputs[seed], outputs[seed], seed)
             write_trial(trial, outputs[seed] / "trial.json")
         pairs = [str(outputs[seed] / file) for seed in seeds for file in ("trial.json", "events.jsonl")]
         command = [*resolve_command(runner, threads=1), *pairs]
@@ -112,23 +112,6 @@ def gate_seeds(
             evidence = read_evidence(workload, data, inputs[seed], outputs[seed])
             exceptions = runner.exceptions_of(entry.variant)
             yield seed, judge(evidence, parameters=build.parameters, exceptions=exceptions)
-
-
-def cell_of(entry: Entry, workload: Workload) -> Cell:
-    """Return the cell of the workload's own axes, on one thread."""
-    return Cell(
-        workload=workload,
-        device="cpu",
-        dtype="fp32",
-        batch_size=workload.batch_size,
-        threads=1,
-        loader="resident",
-        loader_workers=0,
-        epochs=1,
-        baseline=entry,
-        candidates=(),
-        heats=1,
-    )
 
 
 def print_record(record: Record) -> None:

@@ -53,21 +53,28 @@ def _cells(entry: Entry, workload: Workload, device: str) -> Iterator[Cell]:
         if sum(form != usual for form, usual in zip((optimizer, dtype, loader), own, strict=True)) > 1:
             continue  # one thing different at a time
         changed = effective_workload(workload, Change(mode="steps", steps=1, optimizer=optimizer))
-        cell = Cell(
-            workload=changed,
-            device=device,
-            dtype=dtype,
-            batch_size=workload.batch_size,
-            threads=1,
-            loader=loader,
-            loader_workers=0,
-            epochs=1,
-            baseline=entry,
-            candidates=(),
-            heats=1,
-        )
+        cell = alone(entry, changed, device=device, dtype=dtype, loader=loader)
         if not reason_unsupported(cell, entry, runner) and (dtype != "tf32" or device == "cuda"):
             yield cell
+
+
+def alone(
+    entry: Entry, workload: Workload, *, device: str = "cpu", dtype: str = "fp32", loader: str = "resident"
+) -> Cell:
+    """Return a cell in which one entry is alone, on one thread and at the workload's own batch size."""
+    return Cell(
+        workload=workload,
+        device=device,
+        dtype=dtype,
+        batch_size=workload.batch_size,
+        threads=1,
+        loader=loader,
+        loader_workers=0,
+        epochs=1,
+        baseline=entry,
+        candidates=(),
+        heats=1,
+    )
 
 
 def gate_table(results: Sequence[GateResult]) -> Table:

@@ -16,6 +16,7 @@ import pytest
 from collector.commands import verified_data
 from collector.data_files import DataFiles, write_split
 from collector.executors.local import LocalExecutor
+from collector.gate_matrix import alone
 from collector.gating import GateKey, GateResult, GateSetting, gate_entries, gate_key
 from collector.matrix import Cell
 from collector.runner import RUNNERS, Description, Entry
@@ -180,19 +181,7 @@ def write_runners(folder: Path) -> Path:
 
 def cell_of(variant: str, workload: Workload) -> Cell:
     """Return a cell in which one variant is alone."""
-    return Cell(
-        workload=workload,
-        device="cpu",
-        dtype="fp32",
-        batch_size=workload.batch_size,
-        threads=1,
-        loader="resident",
-        loader_workers=0,
-        epochs=1,
-        baseline=Entry(RUNNER, variant),
-        candidates=(),
-        heats=1,
-    )
+    return alone(Entry(RUNNER, variant), workload)
 
 
 @pytest.mark.parametrize("case", ERRORS, ids=lambda case: f"{case.name}-{case.work}")
