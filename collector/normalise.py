@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -209,18 +209,12 @@ def epoch_rows(run_id: str, timeline: Timeline) -> list[EpochRow]:
 
 def reading_rows(run_id: str, readings: Sequence[Reading], spawned_ns: int) -> list[ReadingRow]:
     """Return the telemetry of a run on the axis of its spawn."""
-    return [
-        ReadingRow(
-            run_id=run_id,
-            at_s=(reading.at_ns - spawned_ns) / NS,
-            source=reading.source,
-            scope=reading.scope,
-            quality=reading.quality,
-            cpu_s=reading.cpu_s,
-            memory_bytes=reading.memory_bytes,
-        )
-        for reading in readings
-    ]
+    rows = []
+    for reading in readings:
+        fields = asdict(reading)
+        at_s = (fields.pop("at_ns") - spawned_ns) / NS
+        rows.append(ReadingRow(run_id=run_id, at_s=at_s, **fields))
+    return rows
 
 
 def infer_latencies_s(events: Sequence[Event]) -> list[float]:

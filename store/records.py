@@ -19,6 +19,11 @@ def column(doc: str, unit: str = "") -> Any:
     return dataclasses.field(metadata={"doc": doc, "unit": unit})
 
 
+def optional(doc: str, unit: str = "") -> Any:
+    """Declare one column that few sources can fill: none unless it is given."""
+    return dataclasses.field(default=None, metadata={"doc": doc, "unit": unit})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRow:
     """One machine with its software, captured once per campaign."""
@@ -97,6 +102,7 @@ class RunRow:
         "1/s",
     )
     contaminated: bool | None = column("whether the machine was disturbed during the run; none: not observed")
+    contamination: str | None = optional("what disturbed the run and by how much; empty: nothing; none: not observed")
     flushes_subnormals: bool | None = column("whether subnormals were flushed; none: not reported")
     parameters: int | None = column("trainable parameters that the runner counted", "1")
     train_flops: float | None = column(
@@ -105,8 +111,12 @@ class RunRow:
     train_clock_s: float | None = column("sum of the synchronised training intervals, in mode infer of prediction", "s")
     e2e_clock_s: float | None = column("spawn until run_stop, everything included", "s")
     time_to_first_step_s: float | None = column("spawn until the end of the first training step", "s")
-    cpu_s: float | None = column("CPU seconds of the process tree over the whole run", "s")
-    memory_peak_bytes: int | None = column("largest resident memory of the process tree that was read", "B")
+    cpu_s: float | None = column("CPU seconds of the run's processes over the whole run", "s")
+    cpu_source: str | None = optional("where cpu_s comes from: cgroup_v2, cgroup_v1 or wait4; none in older files")
+    memory_peak_bytes: int | None = column(
+        "largest anonymous and shared memory of the run's processes that was read", "B"
+    )
+    memory_source: str | None = optional("where memory_peak_bytes comes from; none in older files")
     gc_s: float | None = column("garbage collection, as the runtime reports it", "s")
     compile_s: float | None = column("compilation, as the runtime reports it", "s")
     device_bytes_used: int | None = column("high-water mark of device memory in use", "B")
@@ -122,7 +132,10 @@ class PhaseRow:
     index: int = column("0 for the first phase of that name", "1")
     start_s: float = column("start, seconds after spawn", "s")
     duration_s: float = column("duration", "s")
-    cpu_s: float | None = column("CPU seconds of the process tree, from readings; none: too short", "s")
+    cpu_s: float | None = column("CPU seconds of the run's processes, from readings; none: too short", "s")
+    memory_peak_bytes: int | None = optional("largest memory of the run's processes read; none: too short", "B")
+    device_energy_j: float | None = optional("energy of all devices, from their counters; none: window too short", "J")
+    cpu_energy_j: float | None = optional("energy of all CPU packages (RAPL); none: not readable or too short", "J")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,19 +153,46 @@ class EpochRow:
     train_clock_s: float = column("train clock at the end of the interval", "s")
     e2e_clock_s: float = column("e2e clock at the end of the evaluation (or of the interval)", "s")
     examples: int = column("examples trained on in this interval, in mode infer predicted", "1")
+    contamination: str | None = optional("what disturbed it and by how much; empty: nothing; none: not observed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingRow:
-    """One telemetry observation."""
+    """One telemetry observation. None where a source does not have the quantity or it could not be read."""
 
     run_id: str = column("the run")
     at_s: float = column("seconds after spawn", "s")
-    source: str = column("what was read: process_tree ...")
+    source: str = column("what was read: cgroup_v2, cgroup_v1, process_tree, smaps_rollup, machine, nvml or rapl")
     scope: str = column("run, machine or device")
     quality: str = column("exact, sampled, modelled or unavailable")
-    cpu_s: float | None = column("CPU seconds of the process tree since spawn: a running total", "s")
-    memory_bytes: int | None = column("resident memory of the process tree now", "B")
+    late_s: float | None = optional("how late after its place in the schedule; none: taken at the edge of a phase", "s")
+    edge: str | None = optional("kind of the event at which it was taken; empty: on the schedule")
+    device_index: int | None = optional("which device; none in the other scopes", "1")
+    reason: str | None = optional("why nothing, or not everything, could be read; else empty")
+    cpu_s: float | None = column(
+        "running total of CPU seconds: of the run since its spawn; of everything on the machine since boot", "s"
+    )
+    memory_bytes: int | None = column(
+        "scope run: anonymous and shared memory, never page cache (process_tree: sum of resident sets); "
+        "machine: total less available; device: used by anybody",
+        "B",
+    )
+    pss_bytes: int | None = optional("proportional set size of the run's processes, at edges of phases only", "B")
+    processes: int | None = optional("processes of the run", "1")
+    cpu_pressure_s: float | None = optional("running total of time in which some task waited for a CPU", "s")
+    steal_s: float | None = optional("running total of CPU time taken by other guests of the same host", "s")
+    throttled_s: float | None = optional("running total of time in which the group was held back by its CPU quota", "s")
+    load_1min: float | None = optional("load average over one minute", "1")
+    available_memory_bytes: int | None = optional("memory that can be had without swapping", "B")
+    swapped_bytes: int | None = optional("running total of what was swapped out", "B")
+    clock_hz: float | None = optional("clock: mean over the machine's cores, or of the device's multiprocessors", "Hz")
+    utilization_ratio: float | None = optional("share of the device's last period with any kernel at work", "1")
+    run_memory_bytes: int | None = optional("device memory of the run's own processes", "B")
+    foreign_processes: int | None = optional("processes on the device that are not the run's", "1")
+    power_w: float | None = optional("power drawn, as the device averages it", "W")
+    energy_j: float | None = optional("running total of the energy counter", "J")
+    temperature_c: float | None = optional("temperature", "degC")
+    throttle_reasons: str | None = optional("why the device held its clocks back, by name; empty: it did not")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

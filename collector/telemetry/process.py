@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import psutil
 
@@ -20,21 +21,27 @@ class ProcessTreeSource:
         self._root = psutil.Process(pid)
         self._known: dict[int, psutil.Process] = {}
 
-    def read(self) -> Reading | None:
-        """Return one reading of the tree, or None when its root has ended."""
+    def read(self, edge: str = "") -> Sequence[Reading]:
+        """Return one reading of the tree, none when its root has ended."""
         at_ns = time.monotonic_ns()
         root = _read_process(self._root)
         if root is None:
-            return None
+            return ()
         others = [values for values in map(_read_process, self._descendants()) if values is not None]
-        return Reading(
+        reading = Reading(
             at_ns=at_ns,
             source="process_tree",
             scope="run",
             quality="sampled",
+            edge=edge,
             cpu_s=sum(cpu_s for cpu_s, _ in [root, *others]),
             memory_bytes=sum(memory for _, memory in [root, *others]),
+            processes=1 + len(others),
         )
+        return (reading,)
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def _descendants(self) -> list[psutil.Process]:
         try:

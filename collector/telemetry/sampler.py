@@ -44,8 +44,8 @@ class Sampler:
         # A disk that is full ends the readings here; the run goes on, and who writes its ending meets the disk too.
         with contextlib.suppress(OSError), self._file.open("w", encoding="utf-8") as file:
             start_ns, number = time.monotonic_ns(), 0
-            while (reading := self._source.read()) is not None:
-                file.write(json.dumps(dataclasses.asdict(reading)) + "\n")
+            while readings := self._source.read():
+                file.writelines(json.dumps(dataclasses.asdict(reading)) + "\n" for reading in readings)
                 number = max(number + 1, (time.monotonic_ns() - start_ns) // self._period_ns + 1)
                 if self._stop.wait((start_ns + number * self._period_ns - time.monotonic_ns()) / 1e9):
                     return
