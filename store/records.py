@@ -163,14 +163,16 @@ class ReadingRow:
     run_id: str = column("the run")
     at_s: float = column("seconds after spawn", "s")
     source: str = column("what was read: cgroup_v2, cgroup_v1, process_tree, smaps_rollup, machine, nvml or rapl")
-    scope: str = column("run, machine or device")
+    scope: str = column("run, machine, device, or collector: what deadheat itself uses meanwhile")
     quality: str = column("exact, sampled, modelled or unavailable")
     late_s: float | None = optional("how late after its place in the schedule; none: taken at the edge of a phase", "s")
     edge: str | None = optional("kind of the event at which it was taken; empty: on the schedule")
     device_index: int | None = optional("which device; none in the other scopes", "1")
     reason: str | None = optional("why nothing, or not everything, could be read; else empty")
     cpu_s: float | None = column(
-        "running total of CPU seconds: of the run since its spawn; of everything on the machine since boot", "s"
+        "running total of CPU seconds: of the run since its spawn; of everything on the machine since boot; "
+        "of the collector and its sampler",
+        "s",
     )
     memory_bytes: int | None = column(
         "scope run: anonymous and shared memory, never page cache (process_tree: sum of resident sets); "
@@ -193,6 +195,7 @@ class ReadingRow:
     energy_j: float | None = optional("running total of the energy counter", "J")
     temperature_c: float | None = optional("temperature", "degC")
     throttle_reasons: str | None = optional("why the device held its clocks back, by name; empty: it did not")
+    governor: str | None = optional("CPU frequency governor, several by commas, at the first reading and at edges only")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +235,22 @@ class MeasurementRow:
     value: float = column("the value, in the metric's unit")
 
 
-Row = EnvironmentRow | RunRow | PhaseRow | EpochRow | ReadingRow | GateRow | MeasurementRow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRow:
+    """One number that an earlier study published, as it stands there: nothing is corrected, only doubted."""
+
+    study: str = column("the study, or the tool whose file it is")
+    place: str = column("where in the study: table, figure or file")
+    system: str = column("what was measured, as the study names it; empty: not stated")
+    workload: str = column("the study's workload; empty: not stated")
+    metric: str = column("what the number is, as the study names it")
+    value: float = column("the number as published")
+    unit: str = column("unit of the number as published")
+    conditions: str = column("JSON: under which it was measured (of a curve: elapsed_s, line and scope)")
+    suspicion: str = column("why it should not be believed as it stands; empty: nothing was found")
+
+
+Row = EnvironmentRow | RunRow | PhaseRow | EpochRow | ReadingRow | GateRow | MeasurementRow | PublishedRow
 
 TABLES: dict[str, type[Row]] = {
     "environments": EnvironmentRow,
@@ -242,6 +260,7 @@ TABLES: dict[str, type[Row]] = {
     "readings": ReadingRow,
     "gates": GateRow,
     "measurements": MeasurementRow,
+    "published": PublishedRow,
 }
 
 STATUSES = (

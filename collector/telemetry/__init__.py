@@ -21,7 +21,7 @@ class Reading:
 
     at_ns: int  # CLOCK_MONOTONIC of the collector
     source: str  # cgroup_v2, cgroup_v1, process_tree, smaps_rollup, machine, nvml, rapl
-    scope: str  # run, machine or device
+    scope: str  # run, machine, device, or collector: what deadheat itself uses meanwhile
     quality: str  # exact, sampled, modelled or unavailable
     late_s: float | None = None  # after its place in the schedule; None for a reading at the edge of a phase
     edge: str = ""  # kind of the event at which it was taken; empty: on the schedule
@@ -45,6 +45,7 @@ class Reading:
     energy_j: float | None = None
     temperature_c: float | None = None
     throttle_reasons: str | None = None
+    governor: str | None = None
 
 
 class Source(Protocol):
