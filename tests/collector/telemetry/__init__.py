@@ -1,0 +1,1 @@
+"""Tests of what is read while a run is under way."""
