@@ -10,20 +10,27 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from collector.events import EventError, read_events
-from collector.telemetry.process import ProcessTreeSource
-from collector.telemetry.sampler import Sampler
+from collector.normalise import PHASE_ENDING_WITH
+from collector.telemetry.cgroup import CGROUPS, RunGroup, run_group
+from collector.telemetry.choice import RunTarget
+from collector.telemetry.orphans import Orphans
+from collector.telemetry.watcher import Watcher
 
 POLL_S = 0.005  # how exactly the arrival of an event is known
 # Each of these replaces itself by the next, so the runner keeps the process id. A runner must not outlive a
 # collector that is killed (it would disturb the next one), and stays on its cores from its first instruction.
 CONFINE = ("setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list")
+# Where the sampler reads outside its schedule: at the ends of phases, and at the first evaluation, off the train clock.
+EDGES = {*PHASE_ENDING_WITH, "run_stop"}
+EDGE_ONCE = "eval_start"
+KIND = re.compile(rb'"kind"\s*:\s*"(\w+)"')
 OUT_OF_MEMORY = re.compile(
     r"MemoryError|OutOfMemory|out of memory|[Cc]annot allocate memory|eheap_alloc|RESOURCE_EXHAUSTED|bad_alloc"
 )
@@ -67,27 +74,36 @@ class Ending:
     spawned_unix_ns: int
     spawned_ns: int  # CLOCK_MONOTONIC of the collector
     ended_ns: int
-    cpu_s: float  # the kernel's own account of the process and the children it waited for
+    cpu_s: float  # the kernel's own account, see cpu_source
     arrivals_ns: tuple[int, ...]  # when each line of events.jsonl was seen
+    # cgroup_v2 or cgroup_v1: everything that the run ever started; wait4: the process, the children it waited for and
+    # orphans that stayed in its session (all orphans where no other run was under way). None before it was noted.
+    cpu_source: str | None = None
+    telemetry_fault: str = ""  # why readings are missing
 
 
-def launch_run(launch: Launch, cancelled: threading.Event | None = None) -> Ending:
+def launch_run(launch: Launch, cancelled: threading.Event | None = None, *, cgroups: Path = CGROUPS) -> Ending:
     """Run one process to its end and classify it; every failure is an ending, never an exception.
 
     Ctrl-C, or `cancelled` where another thread is told of it, ends the runner too and gives the ending `interrupted`.
+    `cgroups` is where the control groups are mounted.
     """
     folder = launch.folder
     ooms_before = _read_oom_kills()
-    with (folder / "log.txt").open("wb") as log:
+    with (folder / "log.txt").open("wb") as log, _observers(launch, cgroups) as (group, watcher, orphans):
         started_at = datetime.now(UTC).isoformat()
         spawned_unix_ns, spawned_ns = time.time_ns(), time.monotonic_ns()
         try:
-            process = _spawn(launch, log)
+            process = _spawn(launch, group, log)
         except OSError as reason:
             return _written(_never_started(reason, started_at, spawned_unix_ns, spawned_ns), folder)
-        with Sampler(ProcessTreeSource(process.pid), folder / "telemetry.jsonl"):
-            deadline_ns = spawned_ns + round(launch.timeout_s * 1e9)
-            watch = _watch(process, launch.events, deadline_ns, cancelled)
+        orphans.pid = process.pid
+        watcher.watch(RunTarget(pid=process.pid, group=group))
+        watch = _watch(process, launch, spawned_ns + round(launch.timeout_s * 1e9), cancelled, watcher)
+        group.kill()
+        orphans_cpu_s = orphans.end()
+        watcher.stop()
+        group_cpu_s = group.read_cpu_s()
     oom_killed = _read_oom_kills() > ooms_before
     status, message = _classify(watch, launch, oom_killed=oom_killed)
     ending = Ending(
@@ -98,10 +114,21 @@ def launch_run(launch: Launch, cancelled: threading.Event | None = None) -> Endi
         spawned_unix_ns=spawned_unix_ns,
         spawned_ns=spawned_ns,
         ended_ns=watch.ended_ns,
-        cpu_s=watch.cpu_s,
+        cpu_s=watch.cpu_s + orphans_cpu_s if group_cpu_s is None else group_cpu_s,
         arrivals_ns=tuple(watch.arrivals_ns),
+        cpu_source="wait4" if group_cpu_s is None else group.cpu_source,
+        telemetry_fault=watcher.fault,
     )
     return _written(ending, folder)
+
+
+@contextlib.contextmanager
+def _observers(launch: Launch, cgroups: Path) -> Iterator[tuple[RunGroup, Watcher, Orphans]]:
+    """Have everything ready that observes a run, before it starts."""
+    file = launch.folder / "telemetry.jsonl"
+    with Watcher(file, launch.cores) as watcher, run_group(cgroups) as group, Orphans() as orphans:
+        watcher.wait_until_ready()
+        yield group, watcher, orphans
 
 
 def _written(ending: Ending, folder: Path) -> Ending:
@@ -124,14 +151,9 @@ class _Watch:
     ended_by: str = ""  # "", timed_out or interrupted
 
 
-def _spawn(launch: Launch, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch, group: RunGroup, log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [
-            *CONFINE,
-            ",".join(map(str, launch.cores)),
-            *launch.command,
-            *launch.arguments,
-        ],
+        group.enclose([*CONFINE, ",".join(map(str, launch.cores)), *launch.command, *launch.arguments]),
         env=dict(launch.environment),
         cwd=launch.folder,
         stdin=subprocess.DEVNULL,
@@ -142,10 +164,14 @@ def _spawn(launch: Launch, log: IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _watch(
-    process: subprocess.Popen[bytes], events: Path, deadline_ns: int, cancelled: threading.Event | None
+    process: subprocess.Popen[bytes],
+    launch: Launch,
+    deadline_ns: int,
+    cancelled: threading.Event | None,
+    watcher: Watcher,
 ) -> _Watch:
     watch = _Watch(arrivals_ns=[])
-    tail = _Tail(events)
+    tail = _Tail(launch.events, watcher)
     try:
         while not _reap(process, watch):
             tail.note_lines(watch.arrivals_ns)
@@ -184,11 +210,13 @@ def _kill_and_reap(process: subprocess.Popen[bytes], watch: _Watch) -> None:
 
 
 class _Tail:
-    """Notes when each whole line of a growing file was first seen."""
+    """Notes when each whole line of a growing file was first seen, and tells the sampler of the ends of phases."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, watcher: Watcher) -> None:
+        self._path, self._watcher = path, watcher
         self._position = 0
+        self._cut_off = b""
+        self._edges = {*EDGES, EDGE_ONCE}
 
     def note_lines(self, arrivals_ns: list[int]) -> None:
         try:
@@ -196,11 +224,20 @@ class _Tail:
                 return
             with self._path.open("rb") as file:
                 file.seek(self._position)
-                lines = file.read().count(b"\n")
+                *lines, self._cut_off = (self._cut_off + file.read()).split(b"\n")
                 self._position = file.tell()
         except FileNotFoundError:
             return
-        arrivals_ns.extend([time.monotonic_ns()] * lines)
+        arrivals_ns.extend([time.monotonic_ns()] * len(lines))
+        for line in lines:
+            self._note_edge(line)
+
+    def _note_edge(self, line: bytes) -> None:
+        found = KIND.search(line)
+        kind = found[1].decode() if found else ""
+        if kind in self._edges:
+            self._watcher.note_edge(kind)
+            self._edges.discard(EDGE_ONCE if kind == EDGE_ONCE else "")
 
 
 def _classify(watch: _Watch, launch: Launch, *, oom_killed: bool) -> tuple[str, str]:

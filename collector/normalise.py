@@ -22,7 +22,8 @@ from collector.telemetry import Reading
 from store.records import EpochRow, MeasurementRow, PhaseRow, ReadingRow, RunRow
 
 NS = 1e9
-MIN_CPU_PHASE_S = 0.3  # a phase shorter than three readings has no CPU figure
+MIN_CPU_PHASE_S = 0.3  # a phase shorter than three readings has no CPU figure, unless the kernel counts exactly
+MAX_GAP_S = 0.5  # a straight line between readings further apart says nothing about a moment between them
 # METHODS §2: a runner's clock may differ from the collector's by this much before its run is invalid.
 MAX_CLOCK_SLOPE = 1e-3
 MIN_SLOPE_SPAN_S = 10.0
@@ -161,9 +162,15 @@ def work_fault(
     return ""
 
 
-def phase_rows(run_id: str, timeline: Timeline, readings: Sequence[Reading], spawned_ns: int) -> list[PhaseRow]:
-    """Return the phases of a run, from spawn to the end of the process; they leave no gap that was not training."""
-    cpu = _CpuCurve(readings, spawned_ns)
+def phase_rows(
+    run_id: str, timeline: Timeline, readings: Sequence[Reading], spawned_ns: int, cpu_s: float | None = None
+) -> list[PhaseRow]:
+    """Return the phases of a run, from spawn to the end of the process; they leave no gap that was not training.
+
+    Their CPU seconds add up to `cpu_s`, the kernel's account of the whole run, where that is known and all phases
+    are covered by exact readings.
+    """
+    cpu = _CpuCurve(readings, spawned_ns, timeline.ended_s, cpu_s)
     counts: dict[str, int] = {}
     rows = []
     for phase, start_s, stop_s in _phases(timeline):
@@ -176,6 +183,7 @@ def phase_rows(run_id: str, timeline: Timeline, readings: Sequence[Reading], spa
                 start_s=start_s,
                 duration_s=stop_s - start_s,
                 cpu_s=cpu.between(start_s, stop_s),
+                memory_peak_bytes=_memory_peak_bytes(readings, spawned_ns + start_s * NS, spawned_ns + stop_s * NS),
             )
         )
     return rows
@@ -307,20 +315,39 @@ def target_row(epochs: Sequence[EpochRow], target_accuracy: float) -> EpochRow |
 
 
 class _CpuCurve:
-    """CPU seconds of the process tree over time, straight lines between readings."""
+    """CPU seconds of the run over time: straight lines between readings, from the spawn to the end of the process."""
 
-    def __init__(self, readings: Sequence[Reading], spawned_ns: int) -> None:
-        known = [((r.at_ns - spawned_ns) / NS, r.cpu_s) for r in readings if r.cpu_s is not None]
-        self._at_s = np.array([at for at, _ in known])
-        self._cpu_s = np.array([cpu for _, cpu in known])
+    def __init__(self, readings: Sequence[Reading], spawned_ns: int, ended_s: float, cpu_s: float | None) -> None:
+        known = [reading for reading in readings if reading.scope == "run" and reading.cpu_s is not None]
+        self._is_exact = bool(known) and all(reading.quality == "exact" for reading in known)
+        points = [((reading.at_ns - spawned_ns) / NS, reading.cpu_s) for reading in known]
+        if known and cpu_s is not None:
+            inside = [(at_s, min(used_s, cpu_s)) for at_s, used_s in points if used_s is not None and at_s < ended_s]
+            points = [(0.0, 0.0), *inside, (ended_s, cpu_s)]
+        self._at_s = np.array([at_s for at_s, _ in points])
+        self._cpu_s = np.array([used_s for _, used_s in points])
 
     def between(self, start_s: float, stop_s: float) -> float | None:
         """Return the CPU seconds used from `start_s` to `stop_s`; None where the readings cannot tell."""
-        covered = len(self._at_s) >= 2 and self._at_s[0] <= start_s + MIN_CPU_PHASE_S
-        if not covered or stop_s - start_s < MIN_CPU_PHASE_S:
+        too_short = stop_s - start_s < MIN_CPU_PHASE_S and not self._is_exact
+        if too_short or not (self._is_covered(start_s) and self._is_covered(stop_s)):
             return None
         low, high = np.interp([start_s, stop_s], self._at_s, self._cpu_s)
         return float(high - low)
+
+    def _is_covered(self, at_s: float) -> bool:
+        """Whether there are readings close enough on both sides."""
+        after = int(np.searchsorted(self._at_s, at_s))
+        if after == len(self._at_s):
+            return False
+        exactly = bool(self._at_s[after] == at_s)
+        return exactly or (after > 0 and float(self._at_s[after] - self._at_s[after - 1]) <= MAX_GAP_S)
+
+
+def _memory_peak_bytes(readings: Sequence[Reading], start_ns: float, stop_ns: float) -> int | None:
+    """Return the largest memory of the run that was read in this window; None where it was not read."""
+    inside = (reading for reading in readings if start_ns <= reading.at_ns <= stop_ns and reading.scope == "run")
+    return max((reading.memory_bytes for reading in inside if reading.memory_bytes is not None), default=None)
 
 
 def _phases(timeline: Timeline) -> Iterator[tuple[str, float, float]]:
@@ -328,7 +355,7 @@ def _phases(timeline: Timeline) -> Iterator[tuple[str, float, float]]:
     previous_s = 0.0
     for event in timeline.events:
         at_s = timeline.at_s(event)
-        phase = _PHASE_ENDING_WITH.get(event.kind)
+        phase = PHASE_ENDING_WITH.get(event.kind)
         if phase is not None:
             yield phase, previous_s, at_s
         if event.kind not in _INSIDE_A_PHASE:
@@ -336,7 +363,7 @@ def _phases(timeline: Timeline) -> Iterator[tuple[str, float, float]]:
     yield "shutdown", previous_s, max(previous_s, timeline.ended_s)
 
 
-_PHASE_ENDING_WITH = {
+PHASE_ENDING_WITH = {
     "run_start": "startup",
     "import_stop": "import",
     "load_stop": "load",

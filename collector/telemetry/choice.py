@@ -5,6 +5,7 @@
 | CPU seconds | the run's group (`cgroup_v1`, else `cgroup_v2`): exact | `process_tree`: sampled |
 | memory | the run's group: anonymous and shared | `process_tree`: sum of resident sets |
 | CPU pressure, throttling | the run's group in the v2 tree | none |
+| all of the machine and its devices | `machine`, `rapl`, `nvml` | none |
 | proportional set size | `smaps_rollup`, at edges of phases that are off the train clock | none |
 
 What could not be had says why in one reading of quality `unavailable`, so the readings themselves tell which sources
@@ -14,15 +15,17 @@ were used. CPU seconds and memory may come in different readings, from different
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from collector.telemetry import Reading, Source
 from collector.telemetry.cgroup import CgroupSource, RunGroup
-from collector.telemetry.machine import PROCFS
+from collector.telemetry.machine import PROCFS, MachineSource
 from collector.telemetry.memory import PssSource
+from collector.telemetry.nvml import NvmlSource
 from collector.telemetry.process import ProcessTreeSource
+from collector.telemetry.rapl import RaplSource
 
 NOT_STARTED_HERE = RunGroup(reason="the process was not started by deadheat, so it has no group of its own")
 
@@ -61,6 +64,24 @@ def open_sources(run: RunTarget, procfs: Path = PROCFS) -> list[Source]:
         return [*sources, PssSource(run.group.read_pids, procfs)]
     tree = ProcessTreeSource(run.pid, procfs, with_cpu=not run.group.cpu_source)
     return [*sources, tree, PssSource(tree.read_pids, procfs)]
+
+
+def open_all_sources(run: RunTarget, own: Collection[int], procfs: Path = PROCFS) -> list[Source]:
+    """Return the sources of `run` and those of the machine and its devices, the slowest last.
+
+    `own` are the process ids of the collector and its sampler.
+    """
+    *quick, pss = open_sources(run, procfs)
+    pids = run.group.read_pids if run.group.folders else ProcessTreeSource(run.pid, procfs, with_cpu=False).read_pids
+    return [*quick, MachineSource(procfs, own=own), RaplSource(), _open_devices(pids, procfs), pss]
+
+
+def _open_devices(pids: Callable[[], Collection[int]], procfs: Path) -> Source:
+    """Return the source of all devices; without a driver the library for them is not even loaded."""
+    driver = procfs / "driver" / "nvidia"
+    if not driver.exists():
+        return Unavailable("nvml", f"no NVIDIA driver: {driver} is not there", scope="device")
+    return NvmlSource(pids, procfs=procfs)
 
 
 class Unavailable:

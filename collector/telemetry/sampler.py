@@ -1,57 +1,152 @@
-"""Read a source on an absolute schedule, beside the run, and keep what it gave."""
+"""The sampler: a process of its own that reads the sources of one run, so that the collector may wait in peace.
+
+    python -m collector.telemetry.sampler telemetry.jsonl 0.1
+
+It says `ready`, and is then told what to do on its standard input, one JSON object per line: `{"watch": {…}}` with
+the fields of a RunTarget, then `{"edge": "build_stop"}` at the edges of phases. It reads a last time where its input
+ends, so it never outlives the collector. What it says besides `ready` is why the readings ended early.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
-import threading
+import os
+import select
+import sys
 import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import IO
 
 from collector.telemetry import Reading, Source
+from collector.telemetry.cgroup import RunGroup
+from collector.telemetry.choice import RunTarget, Unavailable, open_all_sources
 
 PERIOD_S = 0.1
+FLUSH_S = 1.0  # a kill loses no more than this
+LAST_EDGE = "exit"  # of the reading when the run has ended and no process of it is left
+_FIELDS = tuple(field.name for field in fields(Reading))
 
 
-class Sampler:
-    """Reads `source` every `period_s` in a thread of the collector; use as a context manager.
+class Sampling:
+    """What is read, when, and where it is kept.
 
-    The schedule is absolute on CLOCK_MONOTONIC: a late reading does not shift the ones after it,
-    and periods that were missed altogether are left out rather than made up for.
+    The schedule is absolute on CLOCK_MONOTONIC: a late reading does not shift the ones after it, and periods that
+    were missed altogether are left out rather than made up for.
     """
 
-    def __init__(self, source: Source, file: Path, period_s: float = PERIOD_S) -> None:
-        self._source = source
-        self._file = file
-        self._period_ns = round(period_s * 1e9)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read_until_stopped, name="sampler", daemon=True)
+    def __init__(self, file: IO[str], period_s: float) -> None:
+        self._file, self._period_ns = file, round(period_s * 1e9)
+        self._sources: list[Source] = []
+        self._due_ns = self._start_ns = 0
+        self._lines: list[str] = []
+        self._flush_ns = 0
+        self._unavailable: dict[tuple[str, str, int | None], str] = {}
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    @property
+    def wait_s(self) -> float | None:
+        """How long until the next reading is due; None before there is anything to read."""
+        return max(0.0, (self._due_ns - time.monotonic_ns()) / 1e9) if self._sources else None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def watch(self, sources: Sequence[Source]) -> None:
+        """Begin the schedule now."""
+        self._sources = list(sources)
+        self._start_ns = self._due_ns = time.monotonic_ns()
+        self._flush_ns = self._start_ns + round(FLUSH_S * 1e9)
 
-    def _read_until_stopped(self) -> None:
-        # A disk that is full ends the readings here; the run goes on, and who writes its ending meets the disk too.
-        with contextlib.suppress(OSError), self._file.open("w", encoding="utf-8") as file:
-            start_ns, number = time.monotonic_ns(), 0
-            while readings := self._source.read():
-                file.writelines(json.dumps(dataclasses.asdict(reading)) + "\n" for reading in readings)
-                number = max(number + 1, (time.monotonic_ns() - start_ns) // self._period_ns + 1)
-                if self._stop.wait((start_ns + number * self._period_ns - time.monotonic_ns()) / 1e9):
-                    return
+    def read_due(self) -> None:
+        """Read if it is time."""
+        now_ns = time.monotonic_ns()
+        if not self._sources or now_ns < self._due_ns:
+            return
+        self.read(late_s=(now_ns - self._due_ns) / 1e9)
+        now_ns = time.monotonic_ns()
+        self._due_ns += ((now_ns - self._due_ns) // self._period_ns + 1) * self._period_ns
+        if now_ns >= self._flush_ns:
+            self.flush()
+            self._flush_ns = now_ns + round(FLUSH_S * 1e9)
+
+    def read(self, edge: str = "", late_s: float | None = None) -> None:
+        """Read every source once; one that fails is named and left out from then on."""
+        readings: list[Reading] = []
+        for place, source in enumerate(self._sources):
+            try:
+                readings.extend(source.read(edge))
+            except Exception as reason:  # whatever it is, the other sources go on
+                failed = type(source).__name__
+                self._sources[place] = Unavailable(failed, f"{failed} gave up: {type(reason).__name__}: {reason}")
+        for reading in readings:
+            if self._is_news(reading):
+                self._lines.append(_line(replace(reading, late_s=late_s)))
+
+    def _is_news(self, reading: Reading) -> bool:
+        """Whether to keep it: that something cannot be read is said once, not at every reading."""
+        key = (reading.source, reading.scope, reading.device_index)
+        reason = reading.reason if reading.quality == "unavailable" else ""
+        said, self._unavailable[key] = self._unavailable.get(key, ""), reason
+        return not reason or reason != said
+
+    def flush(self) -> None:
+        """Write what has been read."""
+        lines, self._lines = self._lines, []
+        self._file.writelines(lines)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Read a last time, write, and close the sources."""
+        self.read(LAST_EDGE)
+        self.flush()
+        for source in self._sources:
+            source.close()
+
+
+def main() -> None:
+    """Read until the standard input ends."""
+    path, period_s = Path(sys.argv[1]), float(sys.argv[2])
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            os.write(1, b"ready\n")
+            _obey(Sampling(file, period_s))
+    except OSError as reason:
+        raise SystemExit(f"{path.name}: the readings ended early: {reason.strerror or reason}") from None
+
+
+def _obey(sampling: Sampling) -> None:
+    rest = b""
+    while True:
+        if select.select([0], [], [], sampling.wait_s)[0]:
+            told = os.read(0, 65_536)
+            if not told:
+                break
+            *lines, rest = (rest + told).split(b"\n")
+            for line in lines:
+                _obey_one(sampling, json.loads(line))
+        sampling.read_due()
+    sampling.close()
+
+
+def _obey_one(sampling: Sampling, command: dict[str, object]) -> None:
+    match command:
+        case {"watch": {"pid": int(pid), "group": dict(group)}}:
+            target = RunTarget(pid=pid, group=RunGroup(**group))
+            sampling.watch(open_all_sources(target, own=(os.getppid(), os.getpid())))
+        case {"edge": str(edge)}:
+            sampling.read(edge)
+        case _:
+            raise SystemExit(f"the sampler was told {command}; expected watch or edge")
+
+
+def _line(reading: Reading) -> str:
+    known = {name: value for name in _FIELDS if (value := getattr(reading, name)) is not None and value != ""}
+    return json.dumps(known) + "\n"
 
 
 def read_readings(file: Path) -> list[Reading]:
     """Return the readings that a sampler wrote; a line cut off by a kill is left out."""
     lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
     return [Reading(**json.loads(line)) for line in lines]
+
+
+if __name__ == "__main__":
+    main()
