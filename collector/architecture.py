@@ -113,8 +113,9 @@ def build_architecture(model: Model, image_shape: Shape, classes: int) -> Archit
 
 def _grow_mlp(grown: Architecture, model: Mlp, classes: int) -> None:
     grown.body = [flatten, grown.dense("hidden", model.hidden_units), relu]
-    grown.head = [grown.dense("hidden2", model.hidden_units), relu] if model.hidden_layers == 2 else []
-    grown.head += [grown.dense("output", classes)]
+    if model.hidden_layers == 2:
+        grown.body += [grown.dense("hidden2", model.hidden_units), relu]
+    grown.head = [grown.dense("output", classes)]
 
 
 def _grow_lenet5(grown: Architecture, classes: int) -> None:

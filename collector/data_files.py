@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,10 @@ class DataFiles:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def unstandardised(self) -> DataFiles:
+        """Return the same files with pixels left between 0 and 1."""
+        return replace(self, mean=(0.0,) * len(self.mean), std=(1.0,) * len(self.std))
 
     def paths(self, split: Split) -> tuple[Path, ...]:
         """Return the files of one part."""

@@ -115,7 +115,7 @@ def base_trial(workload: Workload, cell: Cell, data: DataFiles, inputs: Path, ou
             "variant": "",
             "weights": str(inputs / "weights"),
             "workload": workload.name,
-            **data_keys(data),
+            **data_keys(data if workload.pixels == "standardised" else data.unstandardised()),
             **{f"model.{key}": value for key, value in model.items()},
             **{f"optimizer.{key}": value for key, value in optimizer.items()},
         }

@@ -162,6 +162,7 @@ class Workload(Definition):
     initialisation: Literal["fan_in_uniform", "glorot_uniform"]
     shuffle: Literal["every_epoch", "never"] = "every_epoch"
     last_batch: Literal["smaller", "repeated", "dropped"] = "smaller"
+    pixels: Literal["standardised", "unit"] = "standardised"  # unit: between 0 and 1, as studies have them
     optimizer: Optimizer
     target: Target | None = None
     published: Published | None = None
@@ -174,6 +175,8 @@ class Workload(Definition):
             self.steps or not self.evaluations_per_epoch or not (self.target or self.published)
         ):
             raise ValueError("mode 'train' needs evaluations_per_epoch > 0 and a target, and no steps")
+        if self.pixels == "unit" and not self.published:
+            raise ValueError("pixels 'unit' is for recipes as published; the gate's work is standardised")
         return self
 
     @property

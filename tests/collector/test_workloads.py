@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from collector.architecture import build_architecture
-from collector.dataset import read_dataset
-from collector.gate_matrix import gate_matrix
-from collector.inputs import batch_order
+from collector.dataset import files_in, read_dataset
+from collector.gate_matrix import alone, gate_matrix
+from collector.inputs import base_trial, batch_order
 from collector.matrix import MatrixError
-from collector.workload import known_workloads, read_workload
+from collector.runner import read_entry
+from collector.workload import Workload, known_workloads, read_workload
 
 PUBLISHED = [name for name in known_workloads() if name.startswith("published_")]
 
@@ -54,3 +55,23 @@ def test_a_recipe_as_published_is_never_gated():
     assert not {cell.workload.name for cell in gate_matrix("python_pytorch", "")} & set(PUBLISHED)
     with pytest.raises(MatrixError, match="supports any of published_repo_pytorch_lenet"):
         gate_matrix("python_pytorch", "published_repo_pytorch_lenet")
+
+
+def test_the_pixels_of_a_study_stay_as_the_study_had_them(tmp_path):
+    """Between 0 and 1, where the closed track standardises the same data."""
+    files = files_in(tmp_path, read_dataset("cifar10"))
+    scales = {
+        name: base_trial(workload, cell, files, tmp_path, tmp_path).model_dump(by_alias=True)["data.std"]
+        for name in ("published_paper_elixir_cifar10", "cifar10_cnn")
+        for workload in [read_workload(name)]
+        for cell in [alone(read_entry("python_pytorch"), workload)]
+    }
+
+    assert scales["published_paper_elixir_cifar10"] == [1.0, 1.0, 1.0]
+    assert scales["cifar10_cnn"] == list(read_dataset("cifar10").std)
+
+
+def test_only_a_study_may_leave_its_pixels_as_they_are():
+    """The gate's own work is standardised."""
+    with pytest.raises(ValueError, match="pixels 'unit' is for recipes as published"):
+        Workload.model_validate(read_workload("cifar10_cnn").model_dump() | {"pixels": "unit"})

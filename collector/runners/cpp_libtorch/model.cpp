@@ -54,9 +54,9 @@ struct Mlp : Model {
     }
 
     Tensor forward(const Tensor& images) override {
-        Tensor x = dropout(torch::relu(hidden(images.flatten(1))));
+        Tensor x = torch::relu(hidden(images.flatten(1)));
         if (hidden2) x = torch::relu(hidden2(x));
-        return output(x);
+        return output(dropout(x));
     }
 
     Linear hidden;

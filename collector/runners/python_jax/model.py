@@ -19,10 +19,10 @@ def apply_model(setting: Setting, weights: Arrays, images: Array, key: Array | N
 
 def mlp(layers: Layers, images: Array) -> Array:
     """Return the logits of a perceptron with one or two hidden layers."""
-    values = layers.dropout(relu(layers.dense("hidden", flatten(images))))
+    values = relu(layers.dense("hidden", flatten(images)))
     if layers.setting.hidden_layers == 2:
         values = relu(layers.dense("hidden2", values))
-    return layers.dense("output", values)
+    return layers.dense("output", layers.dropout(values))
 
 
 def lenet5(layers: Layers, images: Array) -> Array:

@@ -42,17 +42,17 @@ class Mlp(nnx.Module):
         layers = Layers(setting, rngs)
         height, width, channels = setting.image_shape
         self.hidden = layers.linear(height * width * channels, setting.hidden_units)
-        self.dropout = layers.dropout()
         has_second = setting.hidden_layers == 2
         self.hidden2 = layers.linear(setting.hidden_units, setting.hidden_units) if has_second else None
+        self.dropout = layers.dropout()
         self.output = layers.linear(setting.hidden_units, setting.classes)
 
     def __call__(self, images: Array) -> Array:
         """Return the logits."""
-        values = self.dropout(nnx.relu(self.hidden(flatten(images))))
+        values = nnx.relu(self.hidden(flatten(images)))
         if self.hidden2 is not None:
             values = nnx.relu(self.hidden2(values))
-        return self.output(values)
+        return self.output(self.dropout(values))
 
 
 class Lenet5(nnx.Module):

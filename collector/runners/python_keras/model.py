@@ -125,10 +125,10 @@ def build_model(kit: Kit, image_shape: tuple[int, ...]) -> keras.Model:
 def mlp(kit: Kit, images: KerasTensor) -> KerasTensor:
     """Return the logits of a perceptron with one or two hidden layers."""
     units = kit.trial["model.hidden_units"]
-    values = kit.dropout(kit.dense("hidden", kit.flatten(images), units, "relu"))
+    values = kit.dense("hidden", kit.flatten(images), units, "relu")
     if kit.trial["model.hidden_layers"] == 2:
         values = kit.dense("hidden2", values, units, "relu")
-    return kit.dense("output", values, kit.trial["data.classes"])
+    return kit.dense("output", kit.dropout(values), kit.trial["data.classes"])
 
 
 def lenet5(kit: Kit, images: KerasTensor) -> KerasTensor:

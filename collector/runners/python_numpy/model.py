@@ -37,9 +37,9 @@ def build_layers(trial: Trial, parameters: Parameters, rate: float, generator: n
     dropout = Dropout(rate, generator)
     match trial["model"]:
         case "mlp":
-            hidden = [Dense("hidden", *named, first=True), Relu(), dropout]
+            hidden = [Dense("hidden", *named, first=True), Relu()]
             second = [Dense("hidden2", *named), Relu()] if trial["model.hidden_layers"] == 2 else []
-            return [*hidden, *second, Dense("output", *named)]
+            return [*hidden, *second, dropout, Dense("output", *named)]
         case "lenet5":
             return [
                 *(Convolution("conv1", *named, first=True), Relu(), MaxPool()),

@@ -46,8 +46,8 @@ def mlp(pixels: int, units: int, hidden_layers: int, classes: int, dropout_rate:
             flatten=nn.Flatten(),
             hidden=nn.Linear(pixels, units),
             relu=nn.ReLU(),
-            dropout=nn.Dropout(dropout_rate),
             **second,
+            dropout=nn.Dropout(dropout_rate),
             output=nn.Linear(units, classes),
         )
     )

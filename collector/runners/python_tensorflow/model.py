@@ -94,10 +94,10 @@ def logits_of(ops: Pass, images: tf.Tensor) -> tf.Tensor:
 
 def mlp(ops: Pass, images: tf.Tensor) -> tf.Tensor:
     """Return the logits of a perceptron with one or two hidden layers."""
-    values = ops.dropout(tf.nn.relu(ops.dense("hidden", flatten(images))))
+    values = tf.nn.relu(ops.dense("hidden", flatten(images)))
     if ops.trial["model.hidden_layers"] == 2:
         values = tf.nn.relu(ops.dense("hidden2", values))
-    return ops.dense("output", values)
+    return ops.dense("output", ops.dropout(values))
 
 
 def lenet5(ops: Pass, images: tf.Tensor) -> tf.Tensor:
