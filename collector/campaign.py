@@ -16,6 +16,7 @@ from collector.plan import Heat
 from store.database import Store
 
 # An ending that says nothing about the runner's speed: its heat is repeated, blind to the times of the others.
+# So is the heat of a contaminated run; both attempts are kept.
 VOIDING = ("crashed", "timed_out", "out_of_memory", "bad_events")
 
 
@@ -26,7 +27,7 @@ class CampaignError(DefinitionError):
 HISTORY = """
 select heat_id, heat_attempt, max(heat_size) as size, count(*) as runs,
        count(*) filter (status = 'interrupted') as interrupted,
-       count(*) filter (list_contains(?, status)) as voided
+       count(*) filter (list_contains(?, status) or contaminated) as voided
 from runs where campaign_id = ? and heat_id <> '' group by heat_id, heat_attempt
 """
 
@@ -54,7 +55,7 @@ class HeatHistory:
 
     attempts: int  # number of the last one, complete or not
     complete: int  # attempts in which every run ended by itself
-    clean: bool  # whether one of those had no voiding ending
+    clean: bool  # whether one of those had no voiding ending and no contaminated run
 
     def is_done(self, allowed_attempts: int) -> bool:
         """Whether nothing is left to do: a clean attempt, or as many attempts as the suite allows."""

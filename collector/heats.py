@@ -58,9 +58,10 @@ def run_heats(work: Work, heats: Sequence[Heat], report: Reporter) -> Counter[st
     for heat in due:
         known = _history(work, heat, history)
         while not known.is_done(work.suite.heat_attempts):
+            work.setting.before_heat(report)
             runs = run_heat(work, heat, known.attempts + 1, attempts, report)
             statuses.update(run.status for run in runs)
-            clean = not any(run.status in VOIDING for run in runs)
+            clean = not any(run.status in VOIDING or run.contaminated for run in runs)
             known = HeatHistory(attempts=known.attempts + 1, complete=known.complete + 1, clean=clean)
     return statuses
 

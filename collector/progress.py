@@ -78,6 +78,10 @@ class TerminalReporter:
         )
         self._progress.add_task("", total=len(self._left))
 
+    def show_waiting(self, text: str) -> None:
+        """Show what is waited for beside the bar."""
+        self._progress.update(self._progress.task_ids[0], description=text)
+
     def begin_run(self, heat: Heat, trial: Trial) -> None:
         """Show what runs now and how long is left."""
         self._began_s = time.monotonic()
@@ -99,7 +103,8 @@ class TerminalReporter:
 def _outcome(run: RunRow) -> str:
     if run.status != "completed":
         return f"{run.status}: {run.message}"
-    return f"completed, train clock {run.train_clock_s:.2f} s"
+    disturbed = f" (disturbed: {run.contamination})" if run.contaminated else ""
+    return f"completed, train clock {run.train_clock_s:.2f} s{disturbed}"
 
 
 def _clock(seconds: float) -> str:

@@ -31,6 +31,10 @@ class Reporter(Protocol):
         """Say which heats of the campaign are to be run."""
         ...
 
+    def show_waiting(self, text: str) -> None:
+        """Show, until a run begins, what is waited for."""
+        ...
+
     def begin_run(self, heat: Heat, trial: Trial) -> None:
         """Say that a run begins."""
         ...
@@ -47,6 +51,7 @@ class Setting:
     executor: Executor
     data: Callable[[str], DataFiles]  # data set name -> its verified files
     environment: Callable[[Tables, Tables], EnvironmentRow] = probe_environment  # versions, environments -> row
+    before_heat: Callable[[Reporter], None] = lambda _: None  # returns when the next heat may begin
     limit: Callable[[str, int, Sequence[int]], float | None] = measure_limit  # device, threads, cores -> FLOP/s
     workloads: Path = WORKLOADS
     runners: Path = RUNNERS
