@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,11 +22,14 @@ from collector.data_files import DataFiles
 from collector.dataset import probe_dataset, read_dataset
 from collector.executors.local import LocalExecutor
 from collector.gate_matrix import gate_matrix, gate_notes, gate_table
+from collector.import_commands import import_app
 from collector.launch import InterruptedCollectionError
 from collector.lock import host_lock, lock_path
 from collector.matrix import MatrixError, expand_matrix
+from collector.monitor_commands import monitor_app
 from collector.plan import Heat, plan_heats
 from collector.progress import TerminalReporter
+from collector.quiet import DEFAULT_LIMIT_S, wait_for_calm
 from collector.runner import (
     RunnerUnavailableError,
     known_runners,
@@ -39,6 +43,8 @@ from store.database import Store
 
 app = typer.Typer()
 app.add_typer(data_app, name="data")
+app.add_typer(import_app, name="import")
+app.add_typer(monitor_app)
 
 PROJECT = Path(__file__).parent.parent
 RunnerNames = Annotated[str, typer.Option("--runner", help="Runners, separated by commas.")]
@@ -88,6 +94,12 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="Do nothing if this environment has measured the suite.")
     ] = False,
+    quiet_machine: Annotated[
+        bool, typer.Option("--quiet-machine", help="Before each heat, wait until nothing else is at work here.")
+    ] = False,
+    quiet_limit: Annotated[
+        float, typer.Option(min=0, help="Seconds that --quiet-machine waits before each heat at most.")
+    ] = DEFAULT_LIMIT_S,
     store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Run a suite: gate, then heat after heat. Interrupted, the same command goes on where it stopped.
@@ -100,7 +112,8 @@ def run(
     console = Console()
     purpose = f"deadheat run {chosen.name}"
     with _one_interruption(), host_lock(lock_path(), purpose), TerminalReporter(console) as report:
-        summary = collect(chosen, Store(store.resolve()), machine_setting(), report, once=once)
+        setting = machine_setting(quiet_limit if quiet_machine else None)
+        summary = collect(chosen, Store(store.resolve()), setting, report, once=once)
     for line in summary_lines(summary, store):
         console.print(line, highlight=False, markup=False)
     raise typer.Exit(1 if summary.failed or summary.refused else 0)
@@ -165,9 +178,15 @@ def _one_interruption() -> Iterator[None]:
         raise InterruptedCollectionError from None
 
 
-def machine_setting() -> Setting:
-    """Return the setting of this machine: local execution, data sets from the cache."""
-    return Setting(executor=LocalExecutor(), data=verified_data)
+def machine_setting(quiet_limit_s: float | None = None) -> Setting:
+    """Return the setting of this machine: local execution, data sets from the cache.
+
+    With `quiet_limit_s` each heat waits as long at most for a quiet machine.
+    """
+    setting = Setting(executor=LocalExecutor(), data=verified_data)
+    if quiet_limit_s is None:
+        return setting
+    return replace(setting, before_heat=partial(wait_for_calm, limit_s=quiet_limit_s))
 
 
 @cache
