@@ -109,7 +109,7 @@ class CgroupSource:
         v2 = Path(group.v2) if group.v2 else None
         self._usage = KernelFile(Path(group.cpuacct) / "cpuacct.usage") if group.cpuacct else None
         self._memory = KernelFile(Path(group.memory) / "memory.stat") if group.memory else None
-        self._v2_cpu = KernelFile(v2 / "cpu.stat") if v2 else None
+        self._v2_cpu = KernelFile(v2 / "cpu.stat") if v2 and not group.cpuacct else None  # one source per quantity
         self._v2_pressure = KernelFile(v2 / "cpu.pressure") if v2 else None
         self._v2_memory = KernelFile(v2 / "memory.stat") if v2 and (v2 / "memory.stat").exists() else None
 
@@ -152,10 +152,10 @@ class CgroupSource:
     def _read_v2(self, edge: str) -> Reading | None:
         at_ns = time.monotonic_ns()
         cpu = self._v2_cpu.read() if self._v2_cpu else None
-        if cpu is None:
+        pressure = self._v2_pressure.read() if self._v2_pressure else None
+        if cpu is None and pressure is None:
             return None
-        usage_us = value_of("usage_usec", cpu) if self._usage is None else None  # one source per quantity
-        throttled_us = value_of("throttled_usec", cpu)
+        usage_us, throttled_us = value_of("usage_usec", cpu), value_of("throttled_usec", cpu)
         memory = self._v2_memory.read() if self._v2_memory and not self._memory else None
         return Reading(
             at_ns=at_ns,
@@ -165,7 +165,7 @@ class CgroupSource:
             edge=edge,
             cpu_s=None if usage_us is None else usage_us / 1e6,
             memory_bytes=_sum_of(memory, "anon", "shmem"),
-            cpu_pressure_s=some_pressure_s(self._v2_pressure.read() if self._v2_pressure else None),
+            cpu_pressure_s=some_pressure_s(pressure),
             throttled_s=None if throttled_us is None else throttled_us / 1e6,
         )
 
@@ -183,7 +183,7 @@ def _make_group(cgroups: Path, procfs: Path) -> RunGroup:
     for tree, base in own.items():
         try:
             _remove_stale_groups(base, procfs)
-            made[tree] = str(_make_folder(_with_memory(base) if tree == "v2" else base, name))
+            made[tree] = str(_make_folder(with_memory(base) if tree == "v2" else base, name))
         except OSError as reason:
             reasons.append(f"{base}: {reason.strerror or reason}")
     return RunGroup(**made, reason="; ".join(reasons) or ("" if own else f"{cgroups}: holds no control groups"))
@@ -233,7 +233,7 @@ def _entry_fault(folder: Path, base: Path) -> str:
     return _faults[base]
 
 
-def _with_memory(own: Path) -> Path:
+def with_memory(own: Path) -> Path:
     """Return the v2 group to make groups below, after trying to have the memory controller in them.
 
     A v2 group that passes controllers on may hold no processes itself, so a collector that is alone in its group

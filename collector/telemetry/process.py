@@ -143,6 +143,8 @@ class ProcessTreeSource:
                 self._gone_cpu_s += known.cpu_s
             else:
                 parent.dead_children_cpu_s += known.cpu_s
+        # A process id is free again only when nobody is left in the session that it names.
+        self._leads_session &= any(known.stat.session == self._root for known in self._known.values())
         found = {stat.pid: stat for stat in self._unknown()}
         while joined := [stat for stat in found.values() if self._belongs(stat)]:
             for stat in joined:

@@ -89,7 +89,9 @@ class Watcher:
             said, _ = process.communicate(timeout=END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            said, _ = process.communicate()
+            process.communicate()
+            self.fault = f"the sampler hung: it did not end within {END_TIMEOUT_S:g} s; readings may be missing"
+            return
         if process.returncode:
             self.fault = _fault(process.returncode, said.decode("utf-8", errors="replace"))
 
