@@ -20,6 +20,7 @@ from collector.collect import Summary, collect, gate_cells, probe_machine
 from collector.data_commands import data_app
 from collector.data_files import DataFiles
 from collector.dataset import probe_dataset, read_dataset
+from collector.doctor_commands import doctor_app
 from collector.executors.local import LocalExecutor
 from collector.gate_matrix import gate_matrix, gate_notes, gate_table
 from collector.import_commands import import_app
@@ -43,6 +44,7 @@ from store.database import Store
 
 app = typer.Typer()
 app.add_typer(data_app, name="data")
+app.add_typer(doctor_app)
 app.add_typer(import_app, name="import")
 app.add_typer(monitor_app)
 

@@ -223,8 +223,8 @@ def _device_disturbances(index: int, readings: Sequence[Reading]) -> Iterator[st
     """Yield what disturbed one device."""
     if others := max((reading.foreign_processes or 0 for reading in readings), default=0):
         yield f"{others} other {'process' if others == 1 else 'processes'} on device {index}"
-    told = [reading.throttle_reasons.split(",") for reading in readings if reading.throttle_reasons is not None]
-    slowed = [sorted(set(reasons) & set(SLOWING)) for reasons in told]
+    told = [(reading.throttle_reasons or "").split(",") for reading in readings if reading.quality != "unavailable"]
+    slowed = [set(reasons) & set(SLOWING) for reasons in told]
     count = sum(map(bool, slowed))
     if count and count >= SLOWED_RATIO * len(told):
         names = ", ".join(sorted({name for names in slowed for name in names}))

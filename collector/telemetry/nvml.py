@@ -45,23 +45,15 @@ class NvmlSource:
     def __init__(
         self, run_pids: Callable[[], Collection[int]], library: ModuleType | None = None, procfs: Path = PROCFS
     ) -> None:
-        self._nvml: Any = library or importlib.import_module("pynvml")  # late: runs without a device never need it
+        self._nvml, self._handles, self._unavailable = open_devices(library)
         self._run_pids = run_pids
         self._sees_all_processes = _pid_namespace(procfs) == FIRST_PID_NAMESPACE
-        self._handles: list[Any] = []
-        self._unavailable = ""
-        try:
-            self._nvml.nvmlInit()
-            self._handles = [self._nvml.nvmlDeviceGetHandleByIndex(i) for i in range(self._nvml.nvmlDeviceGetCount())]
-        except self._nvml.NVMLError as reason:
-            self._unavailable = f"NVML: {reason}"
 
     def read(self, edge: str = "") -> Sequence[Reading]:
         """Return one reading per device; without any, one that says why."""
         at_ns = time.monotonic_ns()
         if not self._handles:
-            reason = self._unavailable or "NVML: the driver shows no device"
-            return (_reading(at_ns, edge, None, reason=reason),)
+            return (_reading(at_ns, edge, None, reason=self._unavailable),)
         pids = set(self._run_pids())
         return [
             _reading(at_ns, edge, index, **self._read_device(handle, pids))
@@ -70,7 +62,7 @@ class NvmlSource:
 
     def close(self) -> None:
         """Let go of NVML."""
-        if not self._unavailable:
+        if self._handles:
             self._nvml.nvmlShutdown()
 
     def _read_device(self, handle: object, pids: set[int]) -> dict[str, Any]:
@@ -113,6 +105,23 @@ class NvmlSource:
         if any(process.usedGpuMemory is None for process in own):
             return fields, ["run_memory_bytes: the device does not tell it by process"]
         return {**fields, "run_memory_bytes": sum(process.usedGpuMemory for process in own)}, []
+
+
+def open_devices(library: ModuleType | None = None) -> tuple[Any, list[Any], str]:
+    """Return the library, a handle of each device, and why there is none; shut the library down where there is one."""
+    nvml: Any = library or importlib.import_module("pynvml")  # late: runs without a device never need it
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as reason:
+        return nvml, [], f"NVML: {reason}"
+    try:
+        if handles := [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]:
+            return nvml, handles, ""
+        why = "NVML: the driver shows no device"
+    except nvml.NVMLError as reason:
+        why = f"NVML: {reason}"
+    nvml.nvmlShutdown()
+    return nvml, [], why
 
 
 def throttle_reasons(bits: int) -> str:

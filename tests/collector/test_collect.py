@@ -17,6 +17,7 @@ from collector.launch import InterruptedCollectionError, launch_run
 from collector.matrix import Group, Suite
 from collector.runner import RUNNERS
 from collector.setting import Setting
+from collector.telemetry import Reading
 from collector.workload import WORKLOADS
 from store.database import Store
 from tests.conftest import TRAIN_EXAMPLES
@@ -65,6 +66,39 @@ class InterruptingExecutor(LocalExecutor):
                 ending = dataclasses.replace(ending, status="interrupted")
                 (launch.folder / "launch.json").write_text(json.dumps(dataclasses.asdict(ending)))
             yield ending
+
+
+class DisturbedExecutor(LocalExecutor):
+    """Behaves as if runs had begun 10 s earlier, and others had used a CPU for 5 s beside the first few of them."""
+
+    def __init__(self, disturbed: int) -> None:
+        super().__init__()
+        self.left = disturbed
+
+    def execute(self, launches):
+        for launch in launches:
+            ending = launch_run(launch)
+            if "/gates/" not in str(launch.folder):
+                ending = dataclasses.replace(
+                    ending,
+                    spawned_ns=ending.spawned_ns - 10_000_000_000,
+                    spawned_unix_ns=ending.spawned_unix_ns - 10_000_000_000,
+                )
+                (launch.folder / "launch.json").write_text(json.dumps(dataclasses.asdict(ending)))
+                plant_readings(launch.folder / "telemetry.jsonl", ending, foreign_s=5.0 if self.left > 0 else 0.0)
+                self.left -= 1
+            yield ending
+
+
+def plant_readings(file, ending, foreign_s: float) -> None:
+    """Write the first and the last reading of a machine on which the run used half a second."""
+    used = {"machine": 0.5 + foreign_s, "run": 0.5, "collector": 0.0}
+    readings = [
+        Reading(at_ns=at_ns, source="cgroup_v2", scope=scope, quality="exact", cpu_s=part * cpu_s)
+        for part, at_ns in enumerate((ending.spawned_ns, ending.ended_ns))
+        for scope, cpu_s in used.items()
+    ]
+    file.write_text("".join(json.dumps(dataclasses.asdict(reading)) + "\n" for reading in readings))
 
 
 def suite(*variants: str, heats: int = 2, group: dict | None = None, **settings: object) -> Suite:
@@ -339,3 +373,39 @@ def test_the_machine_s_limit_stands_beside_every_run_of_a_heat(fresh_store, fake
 def measured(store: Store, variant: str) -> dict[str, float]:
     frame = store.query("select metric, value from measurements join runs using (run_id) where variant = ?", [variant])
     return dict(zip(frame["metric"], frame["value"], strict=True))
+
+
+def test_a_contaminated_run_voids_its_heat_which_is_repeated_whole(fresh_store, fake_setting):
+    """Both attempts are kept; only the calm one counts."""
+    setting = dataclasses.replace(fake_setting, executor=DisturbedExecutor(disturbed=1))
+
+    collect(suite("slow", heats=1), fresh_store, setting, Silent())
+
+    runs = fresh_store.query("select heat_attempt, contaminated, contamination, status from runs order by started_at")
+    assert runs["heat_attempt"].tolist() == [1, 1, 1, 2, 2, 2]
+    assert runs["contaminated"].tolist() == [True, False, False, False, False, False]
+    assert runs["contamination"][0].startswith("other programs used 5.0 CPU s of ")
+    assert set(runs["status"]) == {"completed"}
+    assert not fresh_store.query("select contaminated from counted_runs")["contaminated"].any()
+
+
+def test_a_machine_that_is_never_calm_finishes_its_campaign(fresh_store, fake_setting):
+    """After the last attempt the heat stays as it is, contaminated and shown; the same command does nothing more."""
+    setting = dataclasses.replace(fake_setting, executor=DisturbedExecutor(disturbed=99))
+
+    collect(suite("slow", heats=1, heat_attempts=2), fresh_store, setting, Silent())
+    again = collect(suite("slow", heats=1, heat_attempts=2), fresh_store, setting, Silent(), once=True)
+
+    counted = fresh_store.query("select heat_attempt, contaminated from counted_runs")
+    assert counted.values.tolist() == [[2, True]] * 3
+    assert again.already_finished
+
+
+def test_every_heat_waits_for_what_it_is_told_to_wait_for(fresh_store, fake_setting):
+    """Once before each heat, repeated ones included."""
+    waits = []
+    setting = dataclasses.replace(fake_setting, before_heat=waits.append, executor=DisturbedExecutor(disturbed=1))
+
+    collect(suite("slow", heats=2), fresh_store, setting, Silent())
+
+    assert len(waits) == 3
