@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from collector.contamination import judged
+from collector.energy import with_energy
 from collector.events import EventError, RunStop, of_kind, read_events
 from collector.launch import Ending, read_ending
 from collector.normalise import (
@@ -18,6 +21,7 @@ from collector.normalise import (
     timeline_of,
     work_fault,
 )
+from collector.telemetry import Reading
 from collector.telemetry.sampler import read_readings
 from store.records import Row, RunRow
 
@@ -42,16 +46,18 @@ def read_run(planned: RunRow, work: PlannedWork, folder: Path) -> list[Row]:
     A run that says `completed` but whose clock or work cannot be right becomes `bad_events`.
     """
     ending = read_ending(folder)
-    readings = read_readings(folder / "telemetry.jsonl")
+    readings = [*read_readings(folder / "telemetry.jsonl"), *_gaps(ending)]
     rows: list[Row] = [*reading_rows(planned.run_id, readings, ending.spawned_ns)]
-    run = _ended(planned, ending, max((r.memory_bytes or 0 for r in readings), default=0) or None)
+    run = _ended(planned, ending, readings)
     try:
         timeline = _read_timeline(folder, ending)
     except EventError:
         return [*rows, run]  # what is wrong is already in the ending's message, or the run failed before
     epochs = epoch_rows(run.run_id, timeline)
-    phases = phase_rows(run.run_id, timeline, readings, ending.spawned_ns)
+    phases = phase_rows(run.run_id, timeline, readings, ending.spawned_ns, ending.cpu_s)
+    phases = with_energy(phases, readings, ending.spawned_ns)
     run = _measured(_verified(run, timeline, ending, work), timeline, work)
+    run, epochs = judged(run, phases, epochs, readings, ending.spawned_ns)
     measurements = measurement_rows(
         run,
         phases,
@@ -71,14 +77,26 @@ def _read_timeline(folder: Path, ending: Ending) -> Timeline:
     )
 
 
-def _ended(planned: RunRow, ending: Ending, memory_peak_bytes: int | None) -> RunRow:
+def _gaps(ending: Ending) -> list[Reading]:
+    """Return a reading that says why others are missing, where they are."""
+    if not ending.telemetry_fault:
+        return []
+    fault = ending.telemetry_fault
+    return [Reading(at_ns=ending.ended_ns, source="sampler", scope="run", quality="unavailable", reason=fault)]
+
+
+def _ended(planned: RunRow, ending: Ending, readings: Sequence[Reading]) -> RunRow:
+    sizes = [(r.memory_bytes, r.source) for r in readings if r.scope == "run" and r.memory_bytes is not None]
+    memory_peak_bytes, memory_source = max(sizes, default=(None, None))
     return replace(
         planned,
         status=ending.status,
         message=ending.message,
         exit_code=ending.exit_code,
         cpu_s=ending.cpu_s,
+        cpu_source=ending.cpu_source,
         memory_peak_bytes=memory_peak_bytes,
+        memory_source=memory_source,
     )
 
 
