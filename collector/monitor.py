@@ -68,7 +68,6 @@ class Totals:
     cpu_s: float | None = None
     memory_bytes: int | None = None
     memory_peak_bytes: int | None = None
-    processes: int | None = None
     devices: dict[int, Reading] = field(default_factory=dict)
     used: dict[str, tuple[str, str]] = field(default_factory=dict)  # quantity -> source and quality
     refused: dict[str, str] = field(default_factory=dict)  # source -> why it cannot be had
@@ -88,7 +87,6 @@ class Totals:
         if run.memory_bytes and not run.edge:  # a group from which all have gone holds nothing: no figure of a process
             self.memory_bytes = run.memory_bytes
             self.memory_peak_bytes = max(self.memory_peak_bytes or 0, run.memory_bytes)
-        self.processes = run.processes if run.processes is not None else self.processes
 
     def begin_at_zero(self) -> None:
         """Count CPU seconds from the spawn, not from the first reading: a command had used none then."""

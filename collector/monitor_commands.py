@@ -217,7 +217,7 @@ def _watch(watched: Watched, session: Session, wanted: Wanted, keepers: Sequence
     totals = Totals()
     if watched.child:
         totals.begin_at_zero()
-    screen = Screen(session.console, watched.label, totals, live=session.live)
+    screen = Screen(session.console, watched, totals, live=session.live)
 
     def take(tick: Tick) -> None:
         totals.add(tick)

@@ -47,18 +47,19 @@ class Plot:
         memory = pd.DataFrame(highest(self._memory), columns=["at_s", "value"])
         load = pd.DataFrame(self._load, columns=["at_s", "value", "device"])
         curves = [(cores, "CPU cores busy", False), (memory, "memory [MB]", False), (load, "GPU busy", True)]
-        charts = [_curve(frame, title, several=several) for frame, title, several in curves if len(frame)]
+        end_s = max((at_s for points in (self._cpu, self._memory, self._load) for at_s, *_ in points[-1:]), default=0.0)
+        charts = [_curve(frame, title, end_s, several=several) for frame, title, several in curves if len(frame)]
         chart = alt.vconcat(*charts, title=self.title).configure_view(stroke=None)
         chart = chart.configure_axis(labelColor=INK, titleColor=INK, gridOpacity=0.3)
         self.path.write_text(vl_convert.vegalite_to_svg(chart.to_json()), encoding="utf-8")
 
 
-def _curve(frame: pd.DataFrame, title: str, *, several: bool) -> Any:  # noqa: ANN401 - altair has no types
+def _curve(frame: pd.DataFrame, title: str, end_s: float, *, several: bool) -> Any:  # noqa: ANN401 - altair has no types
     import altair as alt
 
     chart = alt.Chart(frame).mark_line(strokeWidth=1.2, interpolate="step-before").properties(width=640, height=140)
     color = {"color": alt.Color("device:N", title=None)} if several else {}
-    time = alt.X("at_s:Q", title="seconds", scale=alt.Scale(nice=False))
+    time = alt.X("at_s:Q", title="seconds", scale=alt.Scale(domain=[0, end_s]))
     return chart.encode(time, alt.Y("value:Q", title=title, scale=alt.Scale(zero=True)), **color)
 
 

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,6 +40,7 @@ class Watched:
     pid: int
     label: str
     sources: Sequence[Source]
+    read_pids: Callable[[], Collection[int]]
     start_ns: int  # CLOCK_MONOTONIC when the watching began, or the command was spawned
     child: subprocess.Popen[bytes] | None = None  # of a command
 
@@ -48,8 +49,8 @@ class Watched:
 def watched_process(process: psutil.Process, *, machine: bool = False) -> Iterator[Watched]:
     """Open the sources for a process that runs already; those of the whole machine too where `machine` is set."""
     label = command_line(process)
-    with _opened(RunTarget(pid=process.pid), machine=machine) as sources:
-        yield Watched(pid=process.pid, label=label, sources=sources, start_ns=time.monotonic_ns())
+    with _opened(RunTarget(pid=process.pid), machine=machine) as (sources, pids):
+        yield Watched(pid=process.pid, label=label, sources=sources, read_pids=pids, start_ns=time.monotonic_ns())
 
 
 @contextlib.contextmanager
@@ -76,20 +77,24 @@ def watched_command(
         child = subprocess.Popen(group.enclose(command), stdout=stdout, stderr=stderr)
         label = one_line(shlex.join(command))
         try:
-            with _opened(RunTarget(pid=child.pid, group=group), machine=machine) as sources:
-                yield Watched(pid=child.pid, label=label, sources=sources, start_ns=start_ns, child=child)
+            with _opened(RunTarget(pid=child.pid, group=group), machine=machine) as (sources, pids):
+                yield Watched(
+                    pid=child.pid, label=label, sources=sources, read_pids=pids, start_ns=start_ns, child=child
+                )
         finally:
             end_command(child)
 
 
 @contextlib.contextmanager
-def _opened(target: RunTarget, *, machine: bool) -> Iterator[list[Source]]:
-    pids = target.group.read_pids if target.group.folders else functools.partial(_family, target.pid)
+def _opened(target: RunTarget, *, machine: bool) -> Iterator[tuple[list[Source], Callable[[], Collection[int]]]]:
+    pids: Callable[[], Collection[int]] = functools.partial(_family, target.pid)
+    if target.group.folders:
+        pids = target.group.read_pids
     with contextlib.ExitStack() as stack:
         sources = [*open_sources(target), NvmlSource(pids), *((MachineSource(), RaplSource()) if machine else ())]
         for source in sources:
             stack.callback(source.close)
-        yield sources
+        yield sources, pids
 
 
 def _family(pid: int) -> set[int]:

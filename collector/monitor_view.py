@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collector.monitor import Tick, Totals
+from collector.monitor_target import Watched
 from collector.telemetry import Reading
 
 REFRESH_S = 0.25
@@ -23,8 +24,8 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 class Screen:
     """Shows the totals: live on a terminal, and once at the end anywhere."""
 
-    def __init__(self, console: Console, label: str, totals: Totals, *, live: bool) -> None:
-        self._console, self._label, self._totals = console, label, totals
+    def __init__(self, console: Console, watched: Watched, totals: Totals, *, live: bool) -> None:
+        self._console, self._watched, self._totals = console, watched, totals
         self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
         self._shown_s = 0.0
 
@@ -38,13 +39,14 @@ class Screen:
                 with self._live:
                     yield
         finally:
-            self._console.print(totals_table(self._label, self._totals, over=True))
+            self._console.print(totals_table(self._watched.label, self._totals))
 
     def add(self, tick: Tick) -> None:
         """Show the totals, at most four times a second."""
         if self._live is not None and tick.at_s - self._shown_s >= REFRESH_S:
             self._shown_s = tick.at_s
-            self._live.update(totals_table(self._label, self._totals), refresh=True)
+            processes = len(self._watched.read_pids())
+            self._live.update(totals_table(self._watched.label, self._totals, processes), refresh=True)
 
     def print_lines_of(self, child: subprocess.Popen[bytes]) -> list[threading.Thread]:
         """Print what a command writes to this terminal above the figures, line by line, until it ends."""
@@ -59,8 +61,12 @@ class Screen:
             self._console.print(Text.from_ansi(line.decode("utf-8", errors="replace").rstrip("\r\n")), soft_wrap=True)
 
 
-def totals_table(label: str, totals: Totals, *, over: bool = False) -> Table:
-    """Return the figures as a table; one that could not be read is '–', never a zero."""
+def totals_table(label: str, totals: Totals, processes: int | None = None) -> Table:
+    """Return the figures as a table; one that could not be read is '–', never a zero.
+
+    `processes` is how many there are now; without it the watching is over, and only sums and peaks are shown.
+    """
+    over = processes is None
     table = Table.grid(padding=(0, 2))
     table.add_row(Text("watched", "bold"), Text(label))
     table.add_row(Text("elapsed", "bold"), Text(f"{totals.elapsed_s:.1f} s"))
@@ -70,7 +76,7 @@ def totals_table(label: str, totals: Totals, *, over: bool = False) -> Table:
     held = "" if over else f"{size_text(totals.memory_bytes)} now, "
     table.add_row(Text("memory", "bold"), Text(f"{held}{size_text(totals.memory_peak_bytes)} peak"))
     if not over:
-        table.add_row(Text("processes", "bold"), Text("–" if totals.processes is None else str(totals.processes)))
+        table.add_row(Text("processes", "bold"), Text(str(processes)))
     for index, reading in sorted(totals.devices.items()):
         table.add_row(Text(f"GPU {index}", "bold"), Text(device_text(reading)))
     table.add_row(Text("sources", "bold"), Text(sources_text(totals)))
