@@ -377,9 +377,9 @@ def measured(store: Store, variant: str) -> dict[str, float]:
 
 def test_a_contaminated_run_voids_its_heat_which_is_repeated_whole(fresh_store, fake_setting):
     """Both attempts are kept; only the calm one counts."""
-    setting = dataclasses.replace(fake_setting, executor=DisturbedExecutor(disturbed=1))
+    setting, listener = dataclasses.replace(fake_setting, executor=DisturbedExecutor(disturbed=1)), Silent()
 
-    collect(suite("slow", heats=1), fresh_store, setting, Silent())
+    collect(suite("slow", heats=1), fresh_store, setting, listener)
 
     runs = fresh_store.query("select heat_attempt, contaminated, contamination, status from runs order by started_at")
     assert runs["heat_attempt"].tolist() == [1, 1, 1, 2, 2, 2]
@@ -387,6 +387,7 @@ def test_a_contaminated_run_voids_its_heat_which_is_repeated_whole(fresh_store, 
     assert runs["contamination"][0].startswith("other programs used 5.0 CPU s of ")
     assert set(runs["status"]) == {"completed"}
     assert not fresh_store.query("select contaminated from counted_runs")["contaminated"].any()
+    assert sum(line.endswith("the whole heat is run again") for line in listener.lines) == 1
 
 
 def test_a_machine_that_is_never_calm_finishes_its_campaign(fresh_store, fake_setting):
