@@ -135,20 +135,21 @@ def _slope(first: tuple[float, float], last: tuple[float, float]) -> float | Non
 def watch(watched: Watched, schedule: Schedule, take: Callable[[Tick], None]) -> None:
     """Read on an absolute schedule and give each tick to `take`, until the process ends or the duration is over."""
     period_ns = round(schedule.period_s * 1e9)
-    number = 0
+    number, seen = 0, None
     with _ending_of(watched.pid) as wait_for_end:
         while True:
             due_ns = watched.start_ns + number * period_ns
             tick = _read_tick(watched, number, due_ns)
             if tick.run is None:
                 break
+            seen = tick.run
             take(tick)
             number = max(number + 1, (time.monotonic_ns() - watched.start_ns) // period_ns + 1)
             if schedule.duration_s is not None and number * schedule.period_s > schedule.duration_s + 1e-9:
                 return
             if wait_for_end((watched.start_ns + number * period_ns - time.monotonic_ns()) / 1e9):
                 break
-    if (last := _read_ending(watched, number)).readings:
+    if (last := _read_ending(watched, number, seen)).readings:
         take(last)
 
 
@@ -163,14 +164,20 @@ def _read_tick(watched: Watched, number: int, due_ns: int) -> Tick:
     )
 
 
-def _read_ending(watched: Watched, number: int) -> Tick:
-    """Return the last tick: what the sources still say, and of a command the kernel's own account of its CPU time."""
+def _read_ending(watched: Watched, number: int, seen: Reading | None) -> Tick:
+    """Return the last tick: what the sources still say, and of a command the kernel's own account of its CPU time.
+
+    That account lacks descendants that nobody waited for: where `seen`, the last reading, has more, it stands.
+    """
     now_ns = time.monotonic_ns()
     readings = [
         reading for source in watched.sources for reading in source.read("exit") if reading.quality != "unavailable"
     ]
     if watched.child is not None:
-        readings.append(reap(watched.child))
+        account = reap(watched.child)
+        if seen is not None and (seen.cpu_s or 0.0) > (account.cpu_s or 0.0):
+            account = dataclasses.replace(seen, edge="exit", late_s=None, memory_bytes=None, processes=None)
+        readings.append(account)
     return Tick(number=number, at_s=(now_ns - watched.start_ns) / 1e9, readings=tuple(readings))
 
 

@@ -161,6 +161,37 @@ def test_a_late_reading_shifts_no_other_and_missed_places_stay_empty():
     assert all(one.at_s == pytest.approx(one.number * 0.02 + one.readings[0].late_s, abs=1e-6) for one in seen)
 
 
+class Tree:
+    """A source that has seen more than the kernel's account of the child will say."""
+
+    def read(self, edge: str = "") -> list[Reading]:
+        return [] if edge else [reading(cpu_s=99.0, memory_bytes=5, late_s=0.1)]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_the_total_never_falls_at_the_end():
+    """Of descendants that nobody waited for, `wait4` says nothing."""
+    seen: list[Tick] = []
+    child = subprocess.Popen(["sleep", "0.2"])
+    here = Watched(
+        pid=child.pid,
+        label="",
+        sources=[Tree()],
+        read_pids=lambda: {1},
+        start_ns=time.monotonic_ns(),
+        child=child,
+    )
+
+    watch(here, Schedule(period_s=0.05), seen.append)
+
+    last = seen[-1].run
+    assert child.returncode == 0
+    assert last is not None
+    assert (last.cpu_s, last.edge, last.source, last.memory_bytes) == (99.0, "exit", "process_tree", None)
+
+
 # What is watched
 
 
