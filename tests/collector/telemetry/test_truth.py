@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from collector.events import read_events
+from collector.ingest import PlannedWork, read_run
 from collector.launch import Ending, launch_run
 from collector.normalise import phase_rows, timeline_of
 from collector.telemetry import Reading
 from collector.telemetry.sampler import read_readings
+from store.records import PhaseRow, ReadingRow, RunRow
 from tests.collector.telemetry.programs import groups, launch  # noqa: F401
+from tests.store.rows import row
 
 # Every process writes what the kernel has accounted to it when it ends. Children of three kinds: one that is waited
 # for, one that leaves the session and then, when its parent is gone, the tree, and many that are born and gone between
@@ -192,3 +195,27 @@ def test_edges_are_read_when_they_happen(tmp_path):
     pss = [reading for reading in readings if reading.source == "smaps_rollup"]
     assert [reading.edge for reading in pss] == ["build_stop", "eval_start", "run_stop"]
     assert pss[0].pss_bytes > 2**20
+
+
+@pytest.mark.usefixtures("groups")
+def test_the_rows_of_a_run_say_where_its_figures_come_from(tmp_path):
+    """And that readings are missing, where the disk was full."""
+    work = PlannedWork(examples=10, epochs=(1.0,), evaluations=1, parameters=7, test_examples=4)
+    full, broken = tmp_path / "full", tmp_path / "broken"
+    broken.mkdir()
+    (broken / "telemetry.jsonl").symlink_to("/dev/full")
+    for folder in (full, broken):
+        launch_run(launch(folder, RUNNER % (PHASES,)))
+    (broken / "telemetry.jsonl").unlink()  # whoever reads /dev/full reads for ever
+    rows, gaps = (read_run(row(RunRow), work, folder) for folder in (full, broken))
+    run, without = (next(r for r in found if isinstance(r, RunRow)) for found in (rows, gaps))
+
+    assert (run.status, run.message) == ("completed", "")
+    assert {run.cpu_source, run.memory_source} <= {"cgroup_v1", "cgroup_v2"}
+    phases = [r.cpu_s for r in rows if isinstance(r, PhaseRow)]
+    assert sum(phases) == pytest.approx(run.cpu_s, rel=0.02)
+    assert (without.status, without.memory_peak_bytes, without.memory_source) == ("completed", None, None)
+    assert without.cpu_s == pytest.approx(run.cpu_s, rel=0.1)
+    (gap,) = [r for r in gaps if isinstance(r, ReadingRow)]
+    assert (gap.source, gap.quality) == ("sampler", "unavailable")
+    assert "No space left on device" in gap.reason
