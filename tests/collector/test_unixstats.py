@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from collector.commands import app
+from collector.import_commands import import_app
 from collector.unixstats import (
     Curves,
     Point,
@@ -227,9 +227,9 @@ def test_the_machines_memory_is_without_buffers_and_caches(tmp_path):
 def test_import_stores_every_number_once(tmp_path):
     """As published, with place, scope and doubt; the same content is recognised, whatever its name."""
     first, second = written(tmp_path, TOOLS_OWN), written(tmp_path, TOOLS_OWN, "copy.txt")
-    arguments = ["import", "unixstats", str(first), str(second), "--study", "paper", "--store", str(tmp_path / "s")]
+    arguments = ["unixstats", str(first), str(second), "--study", "paper", "--store", str(tmp_path / "s")]
 
-    shown = CliRunner().invoke(app, arguments)
+    shown = CliRunner().invoke(import_app, arguments)
 
     assert shown.exit_code == 0
     assert "3 rows until 0.2 s, 12 published numbers stored" in shown.stdout
@@ -248,7 +248,7 @@ def test_one_bad_file_stores_none(tmp_path):
     """All are read before the first is stored."""
     good, bad = written(tmp_path, TOOLS_OWN), written(tmp_path, "nothing", "bad.txt")
 
-    shown = CliRunner().invoke(app, ["import", "unixstats", str(good), str(bad), "--store", str(tmp_path / "s")])
+    shown = CliRunner().invoke(import_app, ["unixstats", str(good), str(bad), "--store", str(tmp_path / "s")])
 
     assert isinstance(shown.exception, UnixStatsError)
     assert Store(tmp_path / "s").is_empty()
