@@ -14,7 +14,7 @@ from collector.setting import Reporter
 from collector.telemetry.machine import PROCFS, SYSFS, MachineSource, process_cpu_s
 from collector.telemetry.nvml import NvmlSource
 
-LOOK_S = 2.0
+LOOK_S = 5.0  # MIN_CPU_S is 5 % of a core in it
 DEFAULT_LIMIT_S = 300.0
 NAMED = 3  # programs that are named, the busiest first
 
