@@ -102,7 +102,7 @@ def gate_seeds(
         for seed in seeds:
             write_gate_inputs(workload, data, inputs[seed], seed)
             outputs[seed].mkdir()
-            trial = gate_trial(entry, alone(entry, workload), data, inputs[seed], outputs[seed], seed)
+            trial = gate_trial(entry, alone(entry, workload), data, inputs[seed], outputs[seed], seed=seed)
             write_trial(trial, outputs[seed] / "trial.json")
         pairs = [str(outputs[seed] / file) for seed in seeds for file in ("trial.json", "events.jsonl")]
         command = [*resolve_command(runner, threads=1), *pairs]

@@ -128,6 +128,7 @@ class Work:
                 "gate_dropout_rate": 0.0,
                 "gate_dropout_repeats": 0,
                 "gate_frozen_steps": 0,
+                "gate_parts": "",
                 "gate_traced_steps": STEPS,
             }
         )

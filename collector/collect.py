@@ -20,19 +20,17 @@ from collector.campaign import (
 )
 from collector.definition import DefinitionError
 from collector.gating import (
-    GateKey,
     GateResult,
     GateSetting,
     append_gates,
     competing_cells,
     gate_entries,
-    gate_key,
-    gate_keys,
 )
 from collector.heats import Work, run_heats
 from collector.matrix import Cell, Refusal, Suite, expand_matrix
 from collector.outcome import append_outcomes
 from collector.plan import Heat, plan_heats
+from collector.proofs import GateKey, gate_key, proofs_of
 from collector.records import absent_run
 from collector.runner import (
     Description,
@@ -133,7 +131,8 @@ def gate_cells(
         descriptions=machine.descriptions,
         runners=setting.runners,
     )
-    return gate_entries(gate_keys(cells), gate_setting, report.tell)
+    proofs = proofs_of(cells, workloads=setting.workloads, runners=setting.runners)
+    return gate_entries(proofs, gate_setting, report.tell)
 
 
 def reasons_left_out(

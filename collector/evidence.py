@@ -14,6 +14,8 @@ from collector.workload import Workload
 
 Array = NDArray[np.float64]
 
+EVERY_PART = "ABCDEFG"  # of the gate, for a workload's own form; L where the loader streams
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:

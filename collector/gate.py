@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from collector.causes import likely_causes
 from collector.data_files import read_split, standardised
-from collector.evidence import Array, Evidence
+from collector.evidence import EVERY_PART, Array, Evidence
 from collector.exceptions import read_exceptions
 from collector.layers import Weights
 
@@ -76,8 +76,8 @@ def judge(
     evidence: Evidence,
     *,
     parameters: int | None,
+    parts: str = EVERY_PART,
     dtype: str = "fp32",
-    loader: str = "resident",
     exceptions: Collection[str] = (),
 ) -> list[Check]:
     """Return every check of what a runner wrote.
@@ -88,29 +88,26 @@ def judge(
         What it was given, what the reference expects, where it wrote.
     parameters
         Trainable parameters it counted; None where it did not say.
+    parts
+        Letters of the parts to compare; of them those that the model has.
     dtype
-        fp32: every part that the model has; else only the gradient, at a wide tolerance.
-    loader
-        stream: what the loader delivers is compared too.
+        In lower precision only the gradient is compared, at a wide tolerance.
     exceptions
         Names of the forms in exceptions.toml that the entry declares.
     """
-    checks = _compared(evidence, parameters, dtype, loader, exceptions)
+    checks = _compared(evidence, parameters, parts, dtype, exceptions)
     causes = likely_causes(evidence, {check.part for check in checks if not check.passed})
     return [check if check.passed or check.cause else replace(check, cause=causes[check.part]) for check in checks]
 
 
 def _compared(
-    evidence: Evidence, parameters: int | None, dtype: str, loader: str, exceptions: Collection[str]
+    evidence: Evidence, parameters: int | None, parts: str, dtype: str, exceptions: Collection[str]
 ) -> list[Check]:
     comparison = _Comparison(evidence, exceptions)
     if dtype != "fp32":
         return list(comparison.lower_precision(dtype))
-    parts = [_count_check(evidence, parameters), comparison.part_a(), comparison.part_b(), comparison.part_c()]
-    parts += [comparison.part_d(), comparison.part_e(), comparison.part_f(), comparison.part_g()]
-    if loader == "stream":
-        parts.append(comparison.part_l())
-    return [check for part in parts for check in part]
+    count = _count_check(evidence, parameters) if "A" in parts else ()
+    return [*count, *(check for part in parts for check in getattr(comparison, f"part_{part.lower()}")())]
 
 
 def _count_check(evidence: Evidence, parameters: int | None) -> Iterator[Check]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from collector.architecture import Architecture
 from collector.data_files import DataFiles, Images, Labels, Split, read_split, standardised, write_split
-from collector.evidence import Array, Evidence
+from collector.evidence import EVERY_PART, Array, Evidence
 from collector.inputs import architecture_of, base_trial, write_arrays
 from collector.layers import Pass, Weights, run_layers
 from collector.matrix import Cell
@@ -100,7 +100,9 @@ def proved_workload(workload: Workload) -> Workload:
     return workload.model_copy(update={"optimizer": gentle})
 
 
-def gate_trial(entry: Entry, cell: Cell, data: DataFiles, inputs: Path, output: Path, seed: int = SEED) -> TrialFile:
+def gate_trial(
+    entry: Entry, cell: Cell, data: DataFiles, inputs: Path, output: Path, *, parts: str = EVERY_PART, seed: int = SEED
+) -> TrialFile:
     """Return the trial file of mode `gate` for one entry; `data` is the workload's."""
     size, small = gate_size(cell.workload), gate_data(cell.workload, data, inputs)
     return base_trial(proved_workload(cell.workload), cell, small, inputs, output).model_copy(
@@ -119,6 +121,7 @@ def gate_trial(entry: Entry, cell: Cell, data: DataFiles, inputs: Path, output: 
             "gate_dropout_repeats": DROPOUT_REPEATS,
             "gate_frozen_steps": min(10, size.steps),
             "gate_gradients": str(inputs / "gradients"),
+            "gate_parts": parts,
             "gate_traced_steps": 0,
         }
     )

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,10 +26,10 @@ from collector.gate import Check, judge
 from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs
 from collector.launch import Ending, InterruptedCollectionError, Launch
 from collector.matrix import Cell
+from collector.proofs import GateKey, Proof, gate_key
 from collector.runner import (
     RUNNERS,
     Description,
-    Entry,
     Runner,
     read_fingerprint,
     read_runner,
@@ -45,22 +45,6 @@ UNSUPPORTED = "unsupported: "
 TIMEOUT_S = 600.0  # of one entry on one workload
 KNOWN = "select * from gates where list_contains(?, gate_id) and part <> 'H' order by gated_at"  # H is a campaign's
 GATE_CODE = ("gate.py", "gate_inputs.py", "reference.py", "architecture.py", "layers.py", "exceptions.toml")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class GateKey:
-    """What is gated: an entry on a workload, with one kind of optimizer, loader, device and dtype."""
-
-    entry: Entry
-    workload: str
-    optimizer: str
-    device: str
-    dtype: str
-    loader: str
-
-    def __str__(self) -> str:
-        loader = "" if self.loader == "resident" else f", {self.loader}"
-        return f"{self.entry} on {self.workload} ({self.optimizer}, {self.device}, {self.dtype}{loader})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,39 +97,19 @@ class GateSetting:
         return self.store.path / "gates"
 
 
-def gate_key(entry: Entry, cell: Cell) -> GateKey:
-    """Return what must be gated before `entry` may be ranked in `cell`."""
-    return GateKey(entry, cell.workload.name, cell.workload.optimizer.label, cell.device, cell.dtype, cell.loader)
-
-
-def gate_keys(cells: Iterable[Cell]) -> dict[GateKey, Cell]:
-    """Return what must be gated before `cells` may be ranked, each with one cell that needs it.
-
-    An entry in lower precision must pass in float32 too; recipes as published are not gated.
-    """
-    keys: dict[GateKey, Cell] = {}
-    for cell in cells:
-        for entry in (cell.baseline, *cell.candidates) if cell.workload.published is None else ():
-            keys.setdefault(gate_key(entry, cell), cell)
-            if cell.dtype != "fp32":
-                strict = replace(cell, dtype="fp32")
-                keys.setdefault(gate_key(entry, strict), strict)
-    return keys
-
-
 def gate_entries(
-    keys: Mapping[GateKey, Cell], setting: GateSetting, tell: Callable[[str], None]
+    proofs: Mapping[GateKey, Proof], setting: GateSetting, tell: Callable[[str], None]
 ) -> dict[GateKey, GateResult]:
-    """Gate every key whose runner is available: from the store where nothing has changed, else by running it.
+    """Do every proof whose runner is available: from the store where nothing has changed, else by running it.
 
     Raises
     ------
     InterruptedCollectionError
         If the user pressed Ctrl-C; what was gated by then is stored.
     """
-    wanted = {key: cell for key, cell in keys.items() if key.entry.runner in setting.descriptions}
+    wanted = {key: proof for key, proof in proofs.items() if key.entry.runner in setting.descriptions}
     results = read_known(wanted, setting)
-    due = {key: cell for key, cell in wanted.items() if key not in results}
+    due = {key: proof for key, proof in wanted.items() if key not in results}
     try:
         for result in _gated(due, setting, tell):
             results[result.key] = result
@@ -154,7 +118,7 @@ def gate_entries(
     finally:
         append_gates(setting.store, [result for result in results.values() if not result.is_known], campaign_id="")
     _remove_inputs(due, results, setting)
-    return {key: _with_strict(results[key], results) for key in wanted}
+    return {key: _with_base(results[key], wanted, results) for key in wanted}
 
 
 def append_gates(store: Store, results: Sequence[GateResult], campaign_id: str) -> None:
@@ -165,9 +129,9 @@ def append_gates(store: Store, results: Sequence[GateResult], campaign_id: str) 
         store.append(f"gates-{batch}", rows, day=datetime.now(UTC).date())
 
 
-def read_known(keys: Mapping[GateKey, Cell], setting: GateSetting) -> dict[GateKey, GateResult]:
+def read_known(proofs: Mapping[GateKey, Proof], setting: GateSetting) -> dict[GateKey, GateResult]:
     """Return the results that the store has for exactly this: same runner, versions, workload and gate; passed only."""
-    ids = {gate_id(key, cell, setting): key for key, cell in keys.items()}
+    ids = {gate_id(key, proof, setting): key for key, proof in proofs.items()}
     rows: dict[GateKey, dict[str, GateRow]] = defaultdict(dict)
     found = setting.store.rows(KNOWN, [list(ids)])
     for row in (GateRow(**dict(zip(found.columns, values, strict=True))) for values in found.values):
@@ -176,12 +140,17 @@ def read_known(keys: Mapping[GateKey, Cell], setting: GateSetting) -> dict[GateK
     return {key: result for key, result in known.items() if result.passed}
 
 
-def gate_id(key: GateKey, cell: Cell, setting: GateSetting) -> str:
+def gate_id(key: GateKey, proof: Proof, setting: GateSetting) -> str:
     """Return a hash of everything that the result of gating `key` depends on."""
     runner = read_runner(key.entry.runner, setting.runners)
     versions = json.dumps(dict(setting.descriptions[key.entry.runner].versions), sort_keys=True)
     return content_hash(
-        read_fingerprint(runner, setting.runners), versions, str(key), str(cell.threads), gate_content(cell.workload)
+        read_fingerprint(runner, setting.runners),
+        versions,
+        str(key),
+        proof.parts,
+        str(proof.cell.threads),
+        gate_content(proof.cell.workload),
     )
 
 
@@ -204,10 +173,11 @@ def inputs_folder(workload: Workload, setting: GateSetting) -> Path:
     return setting.folder / f"inputs-{gate_content(workload)}"
 
 
-def _gated(due: Mapping[GateKey, Cell], setting: GateSetting, tell: Callable[[str], None]) -> Iterator[GateResult]:
+def _gated(due: Mapping[GateKey, Proof], setting: GateSetting, tell: Callable[[str], None]) -> Iterator[GateResult]:
     """Run what is due, several trials in one process where the runner can, and yield each result as it is judged."""
-    _write_inputs(list({gate_content(cell.workload): cell.workload for cell in due.values()}.values()), setting, tell)
-    again: dict[GateKey, Cell] = {}
+    workloads = {gate_content(proof.cell.workload): proof.cell.workload for proof in due.values()}
+    _write_inputs(list(workloads.values()), setting, tell)
+    again: dict[GateKey, Proof] = {}
     for batch, ending in _run_batches(_batches(due, setting), setting):
         if ending.status == "interrupted":
             raise InterruptedCollectionError
@@ -216,7 +186,7 @@ def _gated(due: Mapping[GateKey, Cell], setting: GateSetting, tell: Callable[[st
                 again[key] = due[key]  # an earlier trial may have taken the process with it
             else:
                 yield _judged(key, due[key], ending, setting)
-    for (key,), ending in _run_batches([{key: cell} for key, cell in again.items()], setting):
+    for (key,), ending in _run_batches([{key: proof} for key, proof in again.items()], setting):
         if ending.status == "interrupted":
             raise InterruptedCollectionError
         yield _judged(key, again[key], ending, setting)
@@ -244,36 +214,37 @@ def _write_one(workload: Workload, data: DataFiles, inputs: Path) -> None:
         write_gate_inputs(workload, data, inputs)
 
 
-def _batches(due: Mapping[GateKey, Cell], setting: GateSetting) -> list[dict[GateKey, Cell]]:
+def _batches(due: Mapping[GateKey, Proof], setting: GateSetting) -> list[dict[GateKey, Proof]]:
     """Return what one process each works on: the same entry, device, dtype and threads, where its runner can."""
-    batches: dict[tuple[object, ...], dict[GateKey, Cell]] = defaultdict(dict)
-    for key, cell in due.items():
+    batches: dict[tuple[object, ...], dict[GateKey, Proof]] = defaultdict(dict)
+    for key, proof in due.items():
         together = read_runner(key.entry.runner, setting.runners).gates_in_one_process
-        shared = (key.entry, key.device, key.dtype, cell.threads)
-        batches[shared if together else (key, cell.threads)][key] = cell
+        shared = (key.entry, key.device, key.dtype, proof.cell.threads)
+        batches[shared if together else (key, proof.cell.threads)][key] = proof
     return sorted(batches.values(), key=len, reverse=True)
 
 
 def _run_batches(
-    batches: Sequence[dict[GateKey, Cell]], setting: GateSetting
-) -> Iterator[tuple[dict[GateKey, Cell], Ending]]:
-    by_threads: dict[int, list[dict[GateKey, Cell]]] = defaultdict(list)
+    batches: Sequence[dict[GateKey, Proof]], setting: GateSetting
+) -> Iterator[tuple[dict[GateKey, Proof], Ending]]:
+    by_threads: dict[int, list[dict[GateKey, Proof]]] = defaultdict(list)
     for batch in batches:
-        by_threads[next(iter(batch.values())).threads].append(batch)
+        by_threads[next(iter(batch.values())).cell.threads].append(batch)
     for threads, alike in by_threads.items():
         launches = [_prepare(batch, threads, setting) for batch in alike]
         for number, ending in setting.executor.execute_together(launches, threads):
             yield alike[number], ending
 
 
-def _prepare(batch: Mapping[GateKey, Cell], threads: int, setting: GateSetting) -> Launch:
+def _prepare(batch: Mapping[GateKey, Proof], threads: int, setting: GateSetting) -> Launch:
     """Write the trial files of a batch and return what is started."""
     folders = []
-    for key, cell in batch.items():
-        output, data = _output(key, setting), setting.data(cell.workload.dataset)
+    for key, proof in batch.items():
+        output, cell = _output(key, setting), proof.cell
+        data, inputs = setting.data(cell.workload.dataset), inputs_folder(cell.workload, setting)
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
-        trial = gate_trial(key.entry, cell, data, inputs_folder(cell.workload, setting), output)
+        trial = gate_trial(key.entry, cell, data, inputs, output, parts=proof.parts)
         write_trial(trial, output / "trial.json")
         folders.append(output)
     runner = read_runner(next(iter(batch)).entry.runner, setting.runners)
@@ -299,11 +270,11 @@ def _is_finished(output: Path) -> bool:
         return False
 
 
-def _judged(key: GateKey, cell: Cell, ending: Ending, setting: GateSetting) -> GateResult:
+def _judged(key: GateKey, proof: Proof, ending: Ending, setting: GateSetting) -> GateResult:
     """Return the result of one trial; its files are kept where it failed."""
     output, runner = _output(key, setting), read_runner(key.entry.runner, setting.runners)
-    checks = _checks(key, cell, ending, runner, setting)
-    description, identity = setting.descriptions[runner.name], gate_id(key, cell, setting)
+    checks = _checks(key, proof, ending, runner, setting)
+    description, identity = setting.descriptions[runner.name], gate_id(key, proof, setting)
     rows = tuple(_row(key, check, identity, description) for check in worst_of_parts(checks))
     result = GateResult(key=key, rows=rows)
     if result.passed:
@@ -311,8 +282,8 @@ def _judged(key: GateKey, cell: Cell, ending: Ending, setting: GateSetting) -> G
     return result
 
 
-def _checks(key: GateKey, cell: Cell, ending: Ending, runner: Runner, setting: GateSetting) -> list[Check]:
-    output, workload = _output(key, setting), cell.workload
+def _checks(key: GateKey, proof: Proof, ending: Ending, runner: Runner, setting: GateSetting) -> list[Check]:
+    output, workload = _output(key, setting), proof.cell.workload
     if not _is_finished(output):
         return [_failed_run(f"{ending.status}: {ending.message}")]
     events = read_events(output / "events.jsonl")
@@ -321,7 +292,7 @@ def _checks(key: GateKey, cell: Cell, ending: Ending, runner: Runner, setting: G
     parameters = next((event.parameters for event in events if event.kind == "build_stop"), None)
     evidence = read_evidence(workload, setting.data(workload.dataset), inputs_folder(workload, setting), output)
     exceptions = runner.exceptions_of(key.entry.variant)
-    return judge(evidence, parameters=parameters, dtype=key.dtype, loader=key.loader, exceptions=exceptions)
+    return judge(evidence, parts=proof.parts, parameters=parameters, dtype=key.dtype, exceptions=exceptions)
 
 
 def _failed_run(found: str) -> Check:
@@ -366,19 +337,23 @@ def check_columns(check: Check) -> dict[str, Any]:
     }
 
 
-def _with_strict(result: GateResult, results: Mapping[GateKey, GateResult]) -> GateResult:
-    """Return the result; in lower precision it has failed if the same entry fails in float32."""
-    if result.key.dtype == "fp32":
+def _with_base(
+    result: GateResult, proofs: Mapping[GateKey, Proof], results: Mapping[GateKey, GateResult]
+) -> GateResult:
+    """Return the result; it has failed too where a proof that it builds on has."""
+    key = proofs[result.key].builds_on
+    if key is None:
         return result
-    strict = results[replace(result.key, dtype="fp32")]
-    failed = tuple(replace(row, dtype=result.key.dtype) for row in strict.rows if not row.passed)
+    base = _with_base(results[key], proofs, results)
+    optimizer, dtype = result.key.optimizer, result.key.dtype
+    failed = tuple(replace(row, optimizer=optimizer, dtype=dtype) for row in base.rows if not row.passed)
     return replace(result, rows=(*result.rows, *failed))
 
 
-def _remove_inputs(due: Mapping[GateKey, Cell], results: Mapping[GateKey, GateResult], setting: GateSetting) -> None:
+def _remove_inputs(due: Mapping[GateKey, Proof], results: Mapping[GateKey, GateResult], setting: GateSetting) -> None:
     """Remove the gate's work where nobody failed on it: it is large, and can be computed again."""
-    failed = {inputs_folder(due[key].workload, setting) for key in due if not results[key].passed}
-    for folder in {inputs_folder(cell.workload, setting) for cell in due.values()} - failed:
+    failed = {inputs_folder(due[key].cell.workload, setting) for key in due if not results[key].passed}
+    for folder in {inputs_folder(proof.cell.workload, setting) for proof in due.values()} - failed:
         shutil.rmtree(folder, ignore_errors=True)
 
 

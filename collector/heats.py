@@ -22,12 +22,13 @@ from collector.campaign import (
 )
 from collector.data_files import DataFiles
 from collector.executors.local import runner_cores
-from collector.gating import GateKey, GateResult, gate_key
+from collector.gating import GateResult
 from collector.ingest import PlannedWork, read_run
 from collector.inputs import architecture_of, trial_file, write_heat_inputs
 from collector.launch import InterruptedCollectionError, Launch
 from collector.matrix import Cell, Suite
 from collector.plan import Heat, Trial
+from collector.proofs import GateKey, gate_key
 from collector.records import planned_run
 from collector.runner import read_runner, resolve_command, runner_environment
 from collector.setting import Machine, Reporter, Setting

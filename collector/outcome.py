@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from collector.gate import Check
-from collector.gating import GateKey, GateResult, check_columns, gate_key
+from collector.gating import GateResult, check_columns
 from collector.matrix import Cell
+from collector.proofs import GateKey, gate_key
 from store.database import Store
 from store.records import GateRow
 

@@ -46,6 +46,7 @@ class TrialFile(BaseModel):
     gate_dropout_repeats: Count | None = Field(default=None, alias="gate.dropout_repeats")
     gate_frozen_steps: Count | None = Field(default=None, alias="gate.frozen_steps")
     gate_gradients: str | None = Field(default=None, alias="gate.gradients")
+    gate_parts: str | None = Field(default=None, alias="gate.parts")
     gate_traced_steps: Count | None = Field(default=None, alias="gate.traced_steps")
     loader: Literal["resident", "stream"]
     loader_workers: Count

@@ -169,7 +169,7 @@ def test_the_loader_delivers_every_example_once(evidence, workloads, small_data,
     save(mine, "l.images", pixels)
     save(mine, "l.labels", labels[order])
 
-    assert bool(failed(mine, loader="stream")) == bool(fault)
+    assert bool(failed(mine, parts="L")) == bool(fault)
 
 
 def test_the_gate_works_on_images_of_any_size(small_data, tmp_path):

@@ -15,10 +15,12 @@ import pytest
 
 from collector.commands import verified_data
 from collector.data_files import DataFiles, write_split
+from collector.evidence import EVERY_PART
 from collector.executors.local import LocalExecutor
 from collector.gate_matrix import alone
-from collector.gating import GateKey, GateResult, GateSetting, gate_entries, gate_key
+from collector.gating import GateResult, GateSetting, gate_entries
 from collector.matrix import Cell
+from collector.proofs import GateKey, Proof, gate_key
 from collector.runner import RUNNERS, Description, Entry
 from collector.workload import OPTIMIZERS, KerasCnn, Mlp, Workload, read_workload
 from store.database import Store
@@ -158,8 +160,9 @@ def results(tmp_path_factory, colours) -> dict[tuple[str, str], GateResult]:
         runners=write_runners(folder / "runners"),
     )
     cells = {(case.name, case.work): cell_of(case.name, workloads[case.work]) for case in (*ERRORS, *HONEST)}
-    keys = {gate_key(cell.baseline, cell): cell for cell in cells.values()}
-    gated: dict[GateKey, GateResult] = gate_entries(keys, setting, lambda _: None)
+    every = {"resident": EVERY_PART, "stream": f"{EVERY_PART}L"}
+    proofs = {gate_key(c.baseline, c): Proof(cell=c, parts=every[c.loader]) for c in cells.values()}
+    gated: dict[GateKey, GateResult] = gate_entries(proofs, setting, lambda _: None)
     return {case: gated[gate_key(cell.baseline, cell)] for case, cell in cells.items()}
 
 

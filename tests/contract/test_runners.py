@@ -8,8 +8,9 @@ from collector.collect import collect
 from collector.commands import verified_data
 from collector.data_files import DataFiles
 from collector.executors.local import LocalExecutor
-from collector.gating import GateSetting, gate_entries, gate_keys
+from collector.gating import GateSetting, gate_entries
 from collector.matrix import Group, Suite, expand_suite
+from collector.proofs import proofs_of
 from collector.runner import RUNNERS, RunnerUnavailableError, known_runners, probe_description, read_runner
 from collector.setting import Setting
 from collector.workload import known_workloads
@@ -67,7 +68,7 @@ def test_a_runner_passes_the_gate_on_real_data(fresh_store, name, workload):
         data=verified_data,
         descriptions={name: description_or_skip(name)},
     )
-    (result,) = gate_entries(gate_keys(cells), setting, print).values()
+    (result,) = gate_entries(proofs_of(cells), setting, print).values()
 
     assert result.failure == ""
     assert {row.part for row in result.rows} == set("ABCDFG" if workload == "mnist_mlp" else "ABCDF")

@@ -169,7 +169,7 @@ def _write_inputs(trial: TrialFile, folder: Path) -> None:
     if trial.mode == "gate":
         counts = {"gate_dropout_repeats": GATE_REPEATS, "gate_frozen_steps": 0, "gate_traced_steps": 0}
         folders = {f"gate_{name}": str(folder / name) for name in ("checkpoint", "gradients")}
-        trial = trial.model_copy(update={**folders, **counts, "gate_dropout_rate": 0.0})
+        trial = trial.model_copy(update={**folders, **counts, "gate_dropout_rate": 0.0, "gate_parts": "ABCDEFGL"})
     write_trial(trial, folder / "trial.json")
 
 

@@ -19,16 +19,18 @@ Build = Callable[[Trial, float], Trainer[Any]]  # trial, dropout rate -> a fresh
 
 def prove(build: Build, trial: Trial, order: Order, weights: Weights) -> Trainer[Any]:
     """Write every part that the trial asks for; return the trainer of the training parts."""
+    parts = trial["gate.parts"]
     trainer = build(trial, trial["gate.dropout_rate"])
     write_training(trainer, trial, order, weights)
-    evaluated = build(trial, trial["model.dropout_rate"])
-    write_evaluation(evaluated, trial)
-    if trial["model.dropout_rate"] > 0:
-        write_dropout(evaluated, trial, order, weights)
-    if any(name.endswith("running_mean") for name in weights):
+    if "F" in parts or "G" in parts:
+        evaluated = build(trial, trial["model.dropout_rate"])
+        write_evaluation(evaluated, trial)
+        if trial["model.dropout_rate"] > 0:
+            write_dropout(evaluated, trial, order, weights)
+    if "E" in parts and any(name.endswith("running_mean") for name in weights):
         frozen = build({**trial, "optimizer.learning_rate": 0.0}, trial["gate.dropout_rate"])
         write_statistics(frozen, trial, order, weights)
-    if trial["loader"] == "stream":
+    if "L" in parts:
         write_streamed(trainer, Path(trial["output"]))
     if trial["gate.traced_steps"] > 0:
         write_trace(trainer, trial, order, weights)
@@ -37,18 +39,22 @@ def prove(build: Build, trial: Trial, order: Order, weights: Weights) -> Trainer
 
 def write_training(trainer: Trainer[Batch], trial: Trial, order: Order, weights: Weights) -> None:
     """Write parts A to D; each begins with the gate weights and a fresh optimizer."""
-    output, first, second = Path(trial["output"]), *trainer.batches(order[0])[:2]
-    trainer.reset(weights)
-    _write_losses(trainer, [batch for row in order for batch in trainer.batches(row)], output)
-    trainer.reset(weights)
-    write_weights(output, "b.gradient", trainer.gradient(first))
-    trainer.reset(weights)
-    _write_given_updates(trainer, read_weights(Path(trial["gate.gradients"])), output)
-    trainer.reset(weights)
-    _do_steps(trainer, [first])
-    write_weights(output, "d.weights1", trainer.weights())
-    _do_steps(trainer, [second])
-    write_weights(output, "d.weights2", trainer.weights())
+    output, parts, first, second = Path(trial["output"]), trial["gate.parts"], *trainer.batches(order[0])[:2]
+    if "A" in parts:
+        trainer.reset(weights)
+        _write_losses(trainer, [batch for row in order for batch in trainer.batches(row)], output)
+    if "B" in parts:
+        trainer.reset(weights)
+        write_weights(output, "b.gradient", trainer.gradient(first))
+    if "C" in parts:
+        trainer.reset(weights)
+        _write_given_updates(trainer, read_weights(Path(trial["gate.gradients"])), output)
+    if "D" in parts:
+        trainer.reset(weights)
+        _do_steps(trainer, [first])
+        write_weights(output, "d.weights1", trainer.weights())
+        _do_steps(trainer, [second])
+        write_weights(output, "d.weights2", trainer.weights())
 
 
 def write_statistics(trainer: Trainer[Batch], trial: Trial, order: Order, weights: Weights) -> None:

@@ -53,20 +53,30 @@ void write_given_updates(Trainer& trainer, const Weights& gradients, const std::
     write_weights(output, "c.weights", trainer.weights());
 }
 
+bool asks_for(const Trial& trial, char part) { return trial.text("gate.parts").find(part) != std::string::npos; }
+
 // Parts A to D; each begins with the gate weights and a fresh optimizer.
 void write_training(Trainer& trainer, const Weights& weights, const std::filesystem::path& output) {
     const std::vector<Tensor> batches = trainer.batches(0);
-    trainer.reset(weights);
-    write_losses(trainer, output);
-    trainer.reset(weights);
-    write_weights(output, "b.gradient", trainer.gradient(batches[0]));
-    trainer.reset(weights);
-    write_given_updates(trainer, read_weights(trainer.trial().text("gate.gradients")), output);
-    trainer.reset(weights);
-    trainer.step(batches[0]);
-    write_weights(output, "d.weights1", trainer.weights());
-    trainer.step(batches[1]);
-    write_weights(output, "d.weights2", trainer.weights());
+    if (asks_for(trainer.trial(), 'A')) {
+        trainer.reset(weights);
+        write_losses(trainer, output);
+    }
+    if (asks_for(trainer.trial(), 'B')) {
+        trainer.reset(weights);
+        write_weights(output, "b.gradient", trainer.gradient(batches[0]));
+    }
+    if (asks_for(trainer.trial(), 'C')) {
+        trainer.reset(weights);
+        write_given_updates(trainer, read_weights(trainer.trial().text("gate.gradients")), output);
+    }
+    if (asks_for(trainer.trial(), 'D')) {
+        trainer.reset(weights);
+        trainer.step(batches[0]);
+        write_weights(output, "d.weights1", trainer.weights());
+        trainer.step(batches[1]);
+        write_weights(output, "d.weights2", trainer.weights());
+    }
 }
 
 // Part E: the running statistics after steps at a learning rate of 0.
@@ -119,10 +129,12 @@ void prove(const Trial& trial, const Data& data, const Weights& weights) {
     const double gate_rate = trial.number("gate.dropout_rate"), own_rate = trial.number("model.dropout_rate");
     Trainer trainer(trial, data, weights, gate_rate);
     write_training(trainer, weights, output);
-    Trainer evaluated(trial, data, weights, own_rate);
-    write_evaluation(evaluated, output);
-    if (own_rate > 0) write_dropout(evaluated, weights, output);
-    if (has_norms(weights)) {
+    if (asks_for(trial, 'F') || asks_for(trial, 'G')) {
+        Trainer evaluated(trial, data, weights, own_rate);
+        write_evaluation(evaluated, output);
+        if (own_rate > 0) write_dropout(evaluated, weights, output);
+    }
+    if (asks_for(trial, 'E') && has_norms(weights)) {
         Trainer frozen(trial.with("optimizer.learning_rate", "0.0"), data, weights, gate_rate);
         write_statistics(frozen, output);
     }
