@@ -26,7 +26,7 @@ from collector.telemetry.choice import RunTarget, Unavailable, open_all_sources
 PERIOD_S = 0.1
 FLUSH_S = 1.0  # a kill loses no more than this
 LAST_EDGE = "exit"  # of the reading when the run has ended and no process of it is left
-_FIELDS = tuple(field.name for field in fields(Reading))
+_DEFAULTS = {field.name: field.default for field in fields(Reading)}  # what a line need not say
 
 
 class Sampling:
@@ -138,7 +138,7 @@ def _obey_one(sampling: Sampling, command: dict[str, object]) -> None:
 
 
 def _line(reading: Reading) -> str:
-    known = {name: value for name in _FIELDS if (value := getattr(reading, name)) is not None and value != ""}
+    known = {name: value for name, default in _DEFAULTS.items() if (value := getattr(reading, name)) != default}
     return json.dumps(known) + "\n"
 
 

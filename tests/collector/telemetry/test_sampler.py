@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -93,6 +94,19 @@ def test_what_cannot_be_read_is_said_once(tmp_path):
     assert [(reading.source, reading.scope, reading.reason) for reading in readings] == [
         ("rapl", "machine", "no counter")
     ]
+
+
+def test_a_reading_comes_back_as_it_was(tmp_path):
+    """An empty answer is an answer: a device that was asked and held nothing back is not one that cannot tell."""
+    given = Reading(at_ns=7, source="nvml", scope="device", quality="sampled", power_w=0.0, throttle_reasons="")
+
+    class Given(Counting):
+        def read(self, edge: str = "") -> Sequence[Reading]:
+            return (given,)
+
+    first = sample(tmp_path / "telemetry.jsonl", [Given()], seconds=0.05)[0]
+
+    assert replace(first, late_s=None) == given
 
 
 def test_readings_come_on_the_schedule_of_a_process_of_its_own(tmp_path):
