@@ -20,6 +20,7 @@ from store.records import EpochRow, PhaseRow, RunRow
 MIN_WINDOW_S = 2.0  # a shorter window has too few ticks of 10 ms to tell a disturbance from rounding
 EDGE_S = 0.3  # how much of a window's ends may lie outside the readings: three periods of the slowest schedule
 FOREIGN_CPU_RATIO = 0.05  # of the run's cores; the services of an idle virtual machine were seen to use 1 % of one
+ELSEWHERE_RATIO = 0.25  # on other cores, against the run's: they share caches, memory and the package's clock with it
 STEAL_RATIO = 0.03
 MIN_CPU_S = 0.25  # the kernel counts in ticks of 10 ms: in runs of 4 s up to 0.13 s were seen where nobody was
 PRESSURE_RATIO = 0.10  # of the window; the collector's own short waits beside a run on every core stay below
@@ -97,6 +98,7 @@ class _Account:
         self._threads, self._on_devices = run.threads, run.device != "cpu"
         self._training = training
         self._cpu_s = {scope: self._curve(scope, "cpu_s") for scope in ("machine", "run", "collector")}
+        self._run_cores_cpu_s = self._curve("machine", "run_cores_cpu_s")
         self._pressure_s = {scope: self._curve(scope, "cpu_pressure_s") for scope in ("machine", "run")}
         self._steal_s = self._curve("machine", "steal_s")
         self._swapped_bytes = self._curve("machine", "swapped_bytes")
@@ -126,8 +128,14 @@ class _Account:
         return None if machine is None or run is None or own is None else machine - run - own
 
     def _foreign(self, start_s: float, stop_s: float) -> str:
+        """Return what others used: on the run's own cores where these can be told apart, else anywhere."""
         used_s, given_s = self._foreign_cpu_s(start_s, stop_s), (stop_s - start_s) * self._threads
-        return _share("other programs used {} CPU s", used_s, given_s, FOREIGN_CPU_RATIO, MIN_CPU_S)
+        cores_s, run_s = (curve.grown(start_s, stop_s) for curve in (self._run_cores_cpu_s, self._cpu_s["run"]))
+        if cores_s is None or run_s is None:
+            return _share("other programs used {} CPU s", used_s, given_s, FOREIGN_CPU_RATIO, MIN_CPU_S)
+        text = "other programs used {} CPU s on the cores of the run,"
+        here = _share(text, cores_s - run_s, given_s, FOREIGN_CPU_RATIO, MIN_CPU_S)
+        return here or _share("other programs used {} CPU s", used_s, given_s, ELSEWHERE_RATIO, MIN_CPU_S)
 
     def _steal(self, start_s: float, stop_s: float) -> str:
         stolen_s, given_s = self._steal_s.grown(start_s, stop_s), (stop_s - start_s) * self._threads

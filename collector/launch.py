@@ -98,7 +98,7 @@ def launch_run(launch: Launch, cancelled: threading.Event | None = None, *, cgro
         except OSError as reason:
             return _written(_never_started(reason, started_at, spawned_unix_ns, spawned_ns), folder)
         orphans.pid = process.pid
-        watcher.watch(RunTarget(pid=process.pid, group=group))
+        watcher.watch(RunTarget(pid=process.pid, group=group, cores=tuple(launch.cores)))
         watch = _watch(process, launch, spawned_ns + round(launch.timeout_s * 1e9), cancelled, watcher)
         group.kill()
         orphans_cpu_s = orphans.end()

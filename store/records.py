@@ -162,17 +162,24 @@ class ReadingRow:
 
     run_id: str = column("the run")
     at_s: float = column("seconds after spawn", "s")
-    source: str = column("what was read: cgroup_v2, cgroup_v1, process_tree, smaps_rollup, machine, nvml or rapl")
+    source: str = column(
+        "what was read: cgroup_v2, cgroup_v1, process_tree, smaps_rollup, machine, nvml or rapl; sampler: it failed"
+    )
     scope: str = column("run, machine, device, or collector: what deadheat itself uses meanwhile")
     quality: str = column("exact, sampled, modelled or unavailable")
     late_s: float | None = optional("how late after its place in the schedule; none: taken at the edge of a phase", "s")
-    edge: str | None = optional("kind of the event at which it was taken; empty: on the schedule")
+    edge: str | None = optional(
+        "kind of the event at which it was taken; exit: the run has ended; empty: on the schedule"
+    )
     device_index: int | None = optional("which device; none in the other scopes", "1")
     reason: str | None = optional("why nothing, or not everything, could be read; else empty")
     cpu_s: float | None = column(
         "running total of CPU seconds: of the run since its spawn; of everything on the machine since boot; "
         "of the collector and its sampler",
         "s",
+    )
+    run_cores_cpu_s: float | None = optional(
+        "of it on the cores that the run is pinned to, whoever used them: a running total since boot", "s"
     )
     memory_bytes: int | None = column(
         "scope run: anonymous and shared memory, never page cache (process_tree: sum of resident sets); "

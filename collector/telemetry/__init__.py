@@ -28,6 +28,7 @@ class Reading:
     device_index: int | None = None
     reason: str = ""  # why the quality is unavailable, or why a field that belongs to the source is None
     cpu_s: float | None = None
+    run_cores_cpu_s: float | None = None
     memory_bytes: int | None = None
     pss_bytes: int | None = None
     processes: int | None = None

@@ -40,10 +40,13 @@ class RunTarget:
         The root of its process tree.
     group
         Its group, where it was started in one (`cgroup.run_group`); that of a process that runs already is empty.
+    cores
+        The cores that it is pinned to; none where that is not known.
     """
 
     pid: int
     group: RunGroup = NOT_STARTED_HERE
+    cores: tuple[int, ...] = ()
 
 
 def open_sources(run: RunTarget, procfs: Path = PROCFS) -> list[Source]:
@@ -73,7 +76,7 @@ def open_all_sources(run: RunTarget, own: Collection[int], procfs: Path = PROCFS
     """
     *quick, pss = open_sources(run, procfs)
     pids = run.group.read_pids if run.group.folders else ProcessTreeSource(run.pid, procfs, with_cpu=False).read_pids
-    return [*quick, MachineSource(procfs, own=own), RaplSource(), _open_devices(pids, procfs), pss]
+    return [*quick, MachineSource(procfs, own=own, cores=run.cores), RaplSource(), _open_devices(pids, procfs), pss]
 
 
 def _open_devices(pids: Callable[[], Collection[int]], procfs: Path) -> Source:

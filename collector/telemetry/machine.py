@@ -29,9 +29,14 @@ class MachineSource:
     own
         Process ids of the collector and its sampler: what they use is no disturbance by others. They are read as a
         reading of their own, of scope `collector`; none without any.
+    cores
+        The cores that the run is pinned to, whose CPU seconds are told apart; none: they are not.
     """
 
-    def __init__(self, procfs: Path = PROCFS, sysfs: Path = SYSFS, own: Collection[int] = ()) -> None:
+    def __init__(
+        self, procfs: Path = PROCFS, sysfs: Path = SYSFS, own: Collection[int] = (), cores: Collection[int] = ()
+    ) -> None:
+        self._cores = cores
         self._stat = KernelFile(procfs / "stat")
         self._pressure = KernelFile(procfs / "pressure" / "cpu")
         self._load = KernelFile(procfs / "loadavg")
@@ -73,6 +78,7 @@ class MachineSource:
             quality="unavailable" if cpu_s is None else "exact",
             edge=edge,
             cpu_s=cpu_s,
+            run_cores_cpu_s=cores_cpu_s(stat, self._cores) if stat else None,
             steal_s=steal_s,
             cpu_pressure_s=some_pressure_s(self._pressure.read()),
             load_1min=_load_1min(self._load.read()),
@@ -121,6 +127,19 @@ def cpu_and_steal_s(stat: str) -> tuple[float, float]:
     """
     ticks = [int(field) for field in stat.split("\n", 1)[0].split()[1:]]
     return sum(ticks[place] for place in BUSY) * TICK_S, ticks[STEAL] * TICK_S
+
+
+def cores_cpu_s(stat: str, cores: Collection[int]) -> float | None:
+    r"""Return the busy CPU seconds since boot of some cores from the text of /proc/stat; None where one is not there.
+
+    >>> cores_cpu_s("cpu  300 0 0 9\ncpu0 100 0 0 5 5 0 0\ncpu1 200 0 0 4 4 0 0", [1])
+    2.0
+    """
+    wanted = {f"cpu{core}" for core in cores}
+    lines = [line.split() for line in stat.split("\n") if line.partition(" ")[0] in wanted]
+    if not wanted or len(lines) != len(wanted):
+        return None
+    return sum(int(fields[1 + place]) for fields in lines for place in BUSY) * TICK_S
 
 
 def process_cpu_s(stat: str) -> float:

@@ -128,8 +128,8 @@ def _obey(sampling: Sampling) -> None:
 
 def _obey_one(sampling: Sampling, command: dict[str, object]) -> None:
     match command:
-        case {"watch": {"pid": int(pid), "group": dict(group)}}:
-            target = RunTarget(pid=pid, group=RunGroup(**group))
+        case {"watch": {"pid": int(pid), "group": dict(group), "cores": list(cores)}}:
+            target = RunTarget(pid=pid, group=RunGroup(**group), cores=tuple(cores))
             sampling.watch(open_all_sources(target, own=(os.getppid(), os.getpid())))
         case {"edge": str(edge)}:
             sampling.read(edge)

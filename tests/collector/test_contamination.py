@@ -109,6 +109,20 @@ def test_more_cores_bear_more_of_others():
     assert verdict(machine_of(ramp(0.112, 2.0, 7.0)), threads=4)[0].contaminated is False
 
 
+def test_others_on_other_cores_may_use_more():
+    """A fifth of a core elsewhere is calm; the same on the run's own core is not, and half a core is never."""
+    own_core = {"run_cores_cpu_s": lambda second: 90 + ramp(1.0)(second)}
+    shared = {"run_cores_cpu_s": lambda second: 90 + ramp(1.2)(second)}
+
+    assert verdict(machine_of(ramp(0.2), **own_core))[0].contamination == ""
+    assert verdict(machine_of(ramp(0.2), **shared))[0].contamination == (
+        "other programs used 2.4 CPU s on the cores of the run, of 12.0 s (20 %)"
+    )
+    assert verdict(machine_of(ramp(0.5), **own_core))[0].contamination == (
+        "other programs used 6.0 CPU s of 12.0 s (50 %)"
+    )
+
+
 @pytest.mark.parametrize("missing", ["machine", "run", "collector"])
 def test_what_nobody_counted_is_not_called_calm(missing):
     """Without one of the three totals others cannot be told from the run."""
