@@ -65,10 +65,10 @@ def main() -> None:
         if options.optimizer:
             workload = workload.model_copy(update={"optimizer": OPTIMIZERS[options.optimizer]})
         data = verified_data(workload.dataset)
-        for seeds in batches(options.seeds, options.together):
+        for seeds in batches(options.first, options.seeds, options.together):
             for seed, checks in gate_seeds(entry, workload, data, seeds):
                 records[name].add(seed, checks)
-            print(f"{entry} on {name}: {records[name].passed} of {seeds[-1]} seeds passed", flush=True)
+            print(f"{entry} on {name}: {records[name].passed} of {seeds[-1] - options.first + 1} seeds passed", flush=True)
         print_record(records[name])
     sys.exit(any(record.failures for record in records.values()))
 
@@ -79,16 +79,17 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--entry", default="python_numpy", help="runner or runner:variant (python_numpy)")
     parser.add_argument("--workload", nargs="+", default=["mnist_mlp", "mnist_lenet", "cifar10_cnn"])
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="in place of the workload's own")
-    parser.add_argument("--seeds", type=int, default=100, help="seeds 1 to this (100)")
+    parser.add_argument("--seeds", type=int, default=100, help="the last seed (100)")
+    parser.add_argument("--first", type=int, default=1, help="the first seed (1): goes on where a run was interrupted")
     parser.add_argument("--together", type=int, default=10, help="seeds of one process (10)")
     parser.add_argument("--checkpoint-steps", type=int, default=20, help="training steps of part F's weights (20)")
     return parser.parse_args()
 
 
-def batches(seeds: int, size: int) -> Iterator[range]:
-    """Yield the seeds from 1, so many at once."""
-    for start in range(1, seeds + 1, size):
-        yield range(start, min(start + size, seeds + 1))
+def batches(first: int, last: int, size: int) -> Iterator[range]:
+    """Yield the seeds from the first to the last, so many at once."""
+    for start in range(first, last + 1, size):
+        yield range(start, min(start + size, last + 1))
 
 
 def gate_seeds(
