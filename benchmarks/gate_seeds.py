@@ -68,7 +68,8 @@ def main() -> None:
         for seeds in batches(options.first, options.seeds, options.together):
             for seed, checks in gate_seeds(entry, workload, data, seeds):
                 records[name].add(seed, checks)
-            print(f"{entry} on {name}: {records[name].passed} of {seeds[-1] - options.first + 1} seeds passed", flush=True)
+            done = seeds[-1] - options.first + 1
+            print(f"{entry} on {name}: {records[name].passed} of {done} seeds passed", flush=True)
         print_record(records[name])
     sys.exit(any(record.failures for record in records.values()))
 
