@@ -143,7 +143,7 @@ class Trainer(_python.trainer.Trainer[Batch]):
     def logits_and_loss(self, batch: Batch) -> tuple[Array, float]:
         """Return logits and mean loss of one batch in training mode."""
         logits, loss = self._forward(batch)
-        return _array(logits), float(loss)
+        return _array(logits), loss.item()
 
     def gradient(self, batch: Batch) -> Weights:
         """Return the gradient of the mean loss of one batch."""
