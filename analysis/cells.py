@@ -44,6 +44,7 @@ class CellResults:
     unavailable: pd.DataFrame
     epochs: pd.DataFrame
     phases: pd.DataFrame
+    aligned: pd.DataFrame  # CPU and memory of each run on its grid
     numbers: pd.DataFrame  # of each run, indexed by its id: a column per name in NUMBERS
     findings: Sequence[Finding]
 
@@ -108,6 +109,7 @@ def cell_results(results: Results) -> list[CellResults]:
             unavailable=absent.get(cell, results.measured.unavailable.iloc[:0]),
             epochs=parts.epochs.of(number),
             phases=parts.phases.of(number),
+            aligned=parts.aligned.of(number),
             numbers=parts.numbers.of(number).set_index("run_id"),
             findings=findings.get(cell, []),
         )
@@ -212,6 +214,7 @@ class _Parts:
     runs: Parts
     epochs: Parts
     phases: Parts
+    aligned: Parts
     numbers: Parts
 
     @classmethod
@@ -219,7 +222,7 @@ class _Parts:
         named = results.measurements[results.measurements["metric"].isin(NUMBERS)]
         wide = named.pivot(index="run_id", columns="metric", values="value").reindex(columns=list(NUMBERS))
         measured = results.measured
-        frames = (measured.runs, measured.epochs, results.phases, wide.reset_index())
+        frames = (measured.runs, measured.epochs, results.phases, results.aligned, wide.reset_index())
         return cls(*(Parts(frame, numbers) for frame in frames))
 
 

@@ -24,7 +24,6 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 ROW_HEIGHT = 44
 BAR_HEIGHT = 34
 CURVE_HEIGHT = 300
-RUN_CURVE_HEIGHT = 170
 FONT = "-apple-system, BlinkMacSystemFont, Helvetica, Arial, sans-serif"  # as the pages'
 
 # Okabe and Ito (2008), in an order in which neighbours differ for every kind of colour vision.
@@ -54,6 +53,7 @@ INKS = {
     "light": {"text": "#2B2F36", "faint": "#6B7078", "grid": "#E3E6EA", "band": "#8D9299", "paper": "#FFFFFF"},
     "dark": {"text": "#DDE2EA", "faint": "#A7ADB8", "grid": "#363C49", "band": "#A7ADB8", "paper": "#1B1F27"},
 }
+WARNING = {scheme: VERDICT_COLOURS[scheme][1] for scheme in SCHEMES}
 
 RATIO_LABEL = (
     "datum.value == 1 ? 'equal' : datum.value >= 3 ? format(datum.value, '.3~g') + ' ×' : "
@@ -94,7 +94,7 @@ def theme(scheme: Scheme) -> Spec:
             "columns": 5,
         },
         "range": {"category": OKABE_ITO[scheme], "ordinal": VERDICT_COLOURS[scheme]},
-        "style": _styles(ink),
+        "style": _styles(ink) | {"disturbed": {"color": WARNING[scheme], "opacity": 0.9}},
     }
 
 
@@ -184,7 +184,7 @@ def phase_bars(medians: pd.DataFrame, entries: Sequence[str]) -> Spec:
         .encode(
             alt.X("duration_s:Q", title="seconds (medians)", stack="zero", axis=alt.Axis(tickCount=TICKS)),
             alt.Y("label:N", sort=list(entries), title=None),
-            _phase_colour(present),
+            phase_colour(present),
             alt.Order("order:Q"),
             [
                 alt.Tooltip("label:N", title="entry"),
@@ -232,36 +232,6 @@ def accuracy_curves(
     return finished(alt.layer(*layers), height=CURVE_HEIGHT)
 
 
-def run_curve(quantity: Literal["cores", "memory"]) -> Spec:
-    """Return the curve of one run over its phases; whoever draws it gives the data `readings` and `phases`.
-
-    `readings` has `at_s`, `cores` (CPU seconds per second) and `memory_bytes`; `phases` has `phase`, `start_s`,
-    `stop_s`. So one specification serves every run.
-    """
-    field = "cores" if quantity == "cores" else "memory_mib"
-    title = "resident memory, MiB" if quantity == "memory" else "CPU cores busy"
-    x = alt.X(
-        "at_s:Q",
-        title="seconds since the process was started",
-        scale=alt.Scale(nice=False, zero=True),
-        axis=alt.Axis(tickCount=TICKS),
-    )
-    bands = (
-        alt.Chart(alt.NamedData(name="phases"))
-        .mark_rect(opacity=0.3)
-        .encode(
-            alt.X("start_s:Q"),
-            alt.X2("stop_s:Q"),
-            _phase_colour(PHASES),
-            [alt.Tooltip("phase:N"), "start_s:Q", "stop_s:Q"],
-        )
-    )
-    line = alt.Chart(alt.NamedData(name="readings")).mark_line(strokeWidth=2, interpolate="step-before", style="equal")
-    scaled = line.transform_calculate(memory_mib="datum.memory_bytes / 1048576")
-    curve = scaled.encode(x, alt.Y(f"{field}:Q", title=title, axis=alt.Axis(tickCount=5)))
-    return finished(alt.layer(bands, curve), height=RUN_CURVE_HEIGHT)
-
-
 def _axis(ink: dict[str, str]) -> Spec:
     lines = dict.fromkeys(("gridColor", "domainColor", "tickColor"), ink["grid"])
     return {
@@ -281,6 +251,8 @@ def _styles(ink: dict[str, str]) -> Spec:
         "band": {"color": ink["band"], "opacity": 0.22},
         "floor": {"color": ink["faint"], "strokeDash": [2, 3], "strokeWidth": 1.2},
         "equal": {"color": ink["text"], "strokeWidth": 1.2},
+        "spread": {"color": ink["text"], "opacity": 0.3},
+        "beside": {"color": ink["faint"], "strokeDash": [3, 3], "strokeWidth": 1.2},
         "target": {"color": ink["text"], "strokeDash": [6, 4], "strokeWidth": 1.2},
         "words": {"color": ink["text"], "fontSize": 13},
         "halo": {"color": ink["paper"], "stroke": ink["paper"], "strokeWidth": 5, "fontSize": 13},
@@ -354,9 +326,10 @@ def _tooltip() -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:N", title=name) for name in ("label", "words", "verdict")]
 
 
-def _phase_colour(phases: Sequence[str]) -> alt.Color:
+def phase_colour(phases: Sequence[str], *, has_legend: bool = True) -> alt.Color:
+    """Return the colours of phases, in their order."""
     scale = alt.Scale(domain=list(phases), range=[PHASE_COLOURS[phase] for phase in phases])
-    return alt.Color("phase:N", scale=scale, sort=list(phases), legend=alt.Legend())
+    return alt.Color("phase:N", scale=scale, sort=list(phases), legend=alt.Legend() if has_legend else None)
 
 
 def _is_wide(curves: pd.DataFrame) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import pandas as pd
 
 from analysis import queries, tables
 from analysis.render import Page, page
+from analysis.repeats import disturbance
 from analysis.results import Results
 from analysis.sentences import entry_name
 from analysis.tables import Table
@@ -39,18 +42,34 @@ def empty_page(*, has_studies: bool = False) -> Page:
 def runs_page(results: Results, pages: dict[str, str]) -> Page:
     """Return the list of runs, the newest first."""
     newest = results.runs.sort_values(["started_at", "run_id"], ascending=False)
-    rows = [_run_row(row, pages) for row in newest.head(RUNS_LISTED).to_dict("records")]
+    listed = newest.head(RUNS_LISTED)
+    rows = [_run_row(row, pages) for row in listed.to_dict("records")]
     columns = ("run", "started", "workload", "entry", "ending", "train clock", "e2e clock")
     counts = results.runs.groupby("status").size().sort_values(ascending=False)
     context = {
         "total": len(newest),
         "listed": len(rows),
-        "listing": Table(caption="Runs, the newest first", columns=columns, rows=rows, numeric=columns[5:]),
+        "listing": with_disturbances(
+            Table(caption="Runs, the newest first", columns=columns, rows=rows, numeric=columns[5:]), listed
+        ),
         "endings": ", ".join(f"{count} {status}" for status, count in counts.items()),
         "runs_query": queries.newest_runs(),
         "endings_query": queries.endings(),
     }
     return page("runs/index.md", "runs.md.jinja", context)
+
+
+def with_disturbances(table: Table, runs: pd.DataFrame) -> Table:
+    """Return a table of runs with what disturbed each of them, where any was disturbed."""
+    found = [disturbance(run) for run in runs.to_dict("records")]
+    if not any(found):
+        return table
+    return replace(
+        table,
+        columns=(*table.columns, "disturbed by"),
+        rows=[(*row, text or tables.NOTHING) for row, text in zip(table.rows, found, strict=True)],
+        prose=(*table.prose, "disturbed by"),
+    )
 
 
 def environments_page(results: Results) -> Page:

@@ -20,6 +20,7 @@ from analysis.reader import read_results
 from analysis.readings import read_run_files
 from analysis.render import CHARTS, Chart, Page
 from analysis.results import Results, ResultsError
+from analysis.run_charts import RUN_CURVES, run_curve
 from analysis.sitebuild import build_site
 from store.database import Store
 
@@ -104,8 +105,8 @@ def write_assets(docs: Path, cache: Path) -> None:
     """Write scripts, styles, themes, and the library that draws charts."""
     shutil.copytree(ASSETS, docs / "assets", dirs_exist_ok=True)
     _write(docs / CHARTS / "themes.json", _json(charts.themes()))
-    for quantity in ("cores", "memory"):
-        _write(docs / CHARTS / f"run-{quantity}.json", _json(charts.run_curve(quantity)))
+    for name in RUN_CURVES:
+        _write(docs / CHARTS / f"run-{name}.json", _json(run_curve(name)))
     shutil.copyfile(_vega(cache), docs / "assets" / "javascripts" / "vega.js")
 
 

@@ -119,7 +119,7 @@ def runs_of(cell: Cell) -> str:
     """Return every run of a cell, repeated heats and failures too."""
     return f"""\
 SELECT run_id, repetition, heat_attempt, position, runner || ':' || variant AS entry, control, status,
-    train_clock_s, e2e_clock_s, memory_peak_bytes, message
+    train_clock_s, e2e_clock_s, memory_peak_bytes, contamination, message
 FROM runs
 WHERE {_cell(cell)}
 ORDER BY repetition, heat_attempt, position, run_id"""
@@ -238,7 +238,8 @@ ORDER BY ALL"""
 def newest_runs() -> str:
     """Return all runs, the newest first."""
     return """\
-SELECT run_id, started_at, workload, runner || ':' || variant AS entry, control, status, train_clock_s, e2e_clock_s
+SELECT run_id, started_at, workload, runner || ':' || variant AS entry, control, status, train_clock_s, e2e_clock_s,
+    contamination
 FROM runs
 ORDER BY started_at DESC, run_id"""
 
@@ -253,25 +254,101 @@ def differences_in(cells: Sequence[tuple[Cell, str, float | None]]) -> str:
     return "\nUNION ALL\n".join(parts)
 
 
+def aligned_readings() -> str:
+    """Return CPU and memory of every run on its grid."""
+    return """\
+SELECT run_id, since_training_s, at_s, cores, machine_cores, memory_bytes
+FROM aligned_readings
+ORDER BY run_id, at_s"""
+
+
+def aligned_means(cell: Cell) -> str:
+    """Return the means of cores busy and memory over the repetitions of each entry, with their standard deviations.
+
+    A moment that fewer than half of an entry's runs reached is left out.
+    """
+    return f"""\
+WITH mine AS (
+    SELECT runner || ':' || variant AS entry, run_id
+    FROM counted_runs
+    WHERE {_cell(cell)}
+      AND status = 'completed' AND contaminated IS NOT TRUE AND NOT control
+), repetitions AS (
+    SELECT entry, count(DISTINCT run_id) AS all_runs
+    FROM mine JOIN aligned_readings USING (run_id)
+    GROUP BY entry
+)
+SELECT entry, since_training_s, count(*) AS runs,
+    avg(cores) AS cores, stddev_samp(cores) AS cores_sd,
+    avg(memory_bytes) AS memory_bytes, stddev_samp(memory_bytes) AS memory_sd_bytes
+FROM mine JOIN repetitions USING (entry) JOIN aligned_readings USING (run_id)
+WHERE cores IS NOT NULL AND memory_bytes IS NOT NULL AND since_training_s IS NOT NULL
+GROUP BY entry, since_training_s, all_runs
+HAVING 2 * count(*) >= all_runs
+ORDER BY entry, since_training_s"""
+
+
+def repeated(cell: Cell) -> str:
+    """Return the runs of a cell that something else disturbed."""
+    return f"""\
+SELECT repetition, heat_attempt, run_id, runner || ':' || variant AS entry, contamination
+FROM runs
+WHERE {_cell(cell)}
+      AND contaminated
+ORDER BY ALL"""
+
+
 def run_parts(run_id: str) -> dict[str, str]:
     """Return the queries behind the page of one run, by what they give."""
     mine = f"WHERE run_id = {literal(run_id)}"
     return {
         "facts": f"SELECT * FROM runs {mine}",
-        "phases": f"SELECT phase, index, start_s, duration_s, cpu_s FROM phases {mine} ORDER BY start_s",
+        "phases": f"SELECT * EXCLUDE (run_id) FROM phases {mine} ORDER BY start_s",
         "epochs": f"SELECT * EXCLUDE (run_id) FROM epochs {mine} ORDER BY epoch",
-        "readings": f"SELECT at_s, cpu_s, memory_bytes FROM readings {mine} ORDER BY at_s",
+        "curves": f"SELECT * EXCLUDE (run_id) FROM aligned_readings {mine} ORDER BY at_s",
+        "devices": devices_of([run_id]),
+        "sources": sources_of([run_id]),
     }
 
 
-def readings_of(run_ids: Sequence[str]) -> str:
-    """Return the telemetry of several runs."""
-    listed = ", ".join(literal(run_id) for run_id in run_ids)
+def devices_of(run_ids: Sequence[str]) -> str:
+    """Return what was read of the devices of several runs: at most 300 points of each."""
     return f"""\
-SELECT run_id, at_s, cpu_s, memory_bytes
+WITH read AS (
+    SELECT *, greatest(0.1, ceil(max(at_s) OVER (PARTITION BY run_id) / 30) / 10) AS width_s
+    FROM readings
+    WHERE {_of(run_ids)} AND scope = 'device' AND quality <> 'unavailable'
+)
+SELECT run_id, device_index, min(at_s) AS at_s,
+    avg(utilization_ratio) AS utilization_ratio, max(memory_bytes) AS memory_bytes,
+    max(run_memory_bytes) AS run_memory_bytes, avg(power_w) AS power_w, max(temperature_c) AS temperature_c
+FROM read
+GROUP BY run_id, device_index, floor(at_s / width_s)
+ORDER BY run_id, device_index, at_s"""
+
+
+def sources_of(run_ids: Sequence[str]) -> str:
+    """Return what each source gave of several runs, or why it gave nothing; counters as what they grew by."""
+    read = "FILTER (quality <> 'unavailable')"
+    return f"""\
+SELECT run_id, scope, source, device_index,
+    count(*) {read} AS readings, min(quality) {read} AS quality, max(reason) {read} AS partly,
+    arg_max(reason, at_s) FILTER (quality = 'unavailable') AS reason,
+    min(at_s) FILTER (quality = 'unavailable') AS lost_s,
+    count(cpu_s) AS cpu_readings, count(memory_bytes) AS memory_readings,
+    max(cpu_s) - min(cpu_s) AS cpu_s, max(cpu_pressure_s) - min(cpu_pressure_s) AS cpu_pressure_s,
+    max(steal_s) - min(steal_s) AS steal_s, max(throttled_s) - min(throttled_s) AS throttled_s,
+    max(swapped_bytes) - min(swapped_bytes) AS swapped_bytes,
+    min(available_memory_bytes) AS available_memory_bytes, max(load_1min) AS load_1min, avg(clock_hz) AS clock_hz,
+    quantile_cont(late_s, 0.99) AS late_s
 FROM readings
-WHERE run_id IN ({listed}) AND source = 'process_tree'
-ORDER BY run_id, at_s"""
+WHERE {_of(run_ids)}
+GROUP BY run_id, scope, source, device_index
+ORDER BY ALL"""
+
+
+def _of(run_ids: Sequence[str]) -> str:
+    return f"run_id IN ({', '.join(literal(run_id) for run_id in run_ids)})"
 
 
 def _cell(cell: Cell, table: str = "", without: str = "") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis import frames
+from analysis import frames, queries
 from analysis.results import Measured, Results
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def read_measured(store: Store) -> Measured:
 
 
 def read_results(store: Store) -> Results:
-    """Return everything that pages are made of, except telemetry."""
+    """Return everything that pages are made of, except single readings."""
     measured = read_measured(store)
     return Results(
         measured=measured,
@@ -32,4 +32,5 @@ def read_results(store: Store) -> Results:
         measurements=frames.read_measurements(store),
         gates=frames.read_latest_gates(store),
         environments=frames.read_environments(store),
+        aligned=store.query(queries.aligned_readings()),
     )

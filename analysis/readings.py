@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis import queries
 from analysis.addresses import file_name
+from analysis.groups import Parts
 from analysis.run_page import RawFile
 from analysis.site import RunFiles
 
@@ -25,24 +26,26 @@ RAW_NAMES = ("trial.json", "events.jsonl", "log.txt", "telemetry.jsonl")
 def read_run_files(store: Store, runs: pd.DataFrame, docs: Path) -> Callable[[str], RunFiles]:
     """Return what gives the telemetry and raw files of a run; small raw files are copied below `docs`."""
     folders = {run["run_id"]: store.raw_folder(run["campaign_id"], run["run_id"]) for run in runs.to_dict("records")}
-    batches: dict[int, dict[str, pd.DataFrame]] = {}
+    batches: dict[int, tuple[Parts, Parts]] = {}
     ordered = list(runs["run_id"])
-    places = {run_id: place // BATCH for place, run_id in enumerate(ordered)}
+    places = {run_id: place for place, run_id in enumerate(ordered)}
 
     def files(run_id: str) -> RunFiles:
-        batch = places[run_id]
+        batch = places[run_id] // BATCH
         if batch not in batches:
             batches.clear()
-            batches[batch] = read_readings(store, ordered[batch * BATCH : (batch + 1) * BATCH])
+            batches[batch] = read_readings(store, ordered[batch * BATCH : (batch + 1) * BATCH], places)
         raw = copy_raw_files(folders[run_id], docs, f"raw/{file_name(run_id)}")
-        return RunFiles(batches[batch].get(run_id, NO_READINGS), raw)
+        devices, sources = (part.of(places[run_id]) for part in batches[batch])
+        return RunFiles(devices, sources, raw)
 
     return files
 
 
-def read_readings(store: Store, run_ids: list[str]) -> dict[str, pd.DataFrame]:
-    """Return the telemetry of each run that has any."""
-    return {str(run_id): mine for run_id, mine in store.query(queries.readings_of(run_ids)).groupby("run_id")}
+def read_readings(store: Store, run_ids: list[str], places: Mapping[str, int]) -> tuple[Parts, Parts]:
+    """Return what was read of devices and what each source gave, by the place of each run."""
+    devices, sources = (store.query(ask(run_ids)) for ask in (queries.devices_of, queries.sources_of))
+    return Parts(devices, places), Parts(sources, places)
 
 
 def copy_raw_files(folder: Path, docs: Path, address: str) -> list[RawFile]:
@@ -59,6 +62,3 @@ def copy_raw_files(folder: Path, docs: Path, address: str) -> list[RawFile]:
             shutil.copyfile(path, docs / address / name)
         found.append(RawFile(name, size_bytes, f"{address}/{name}" if is_small else ""))
     return found
-
-
-NO_READINGS = pd.DataFrame(columns=["run_id", "at_s", "cpu_s", "memory_bytes"])

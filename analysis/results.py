@@ -34,7 +34,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """Everything that pages are made of, except telemetry."""
+    """Everything that pages are made of, except single readings."""
 
     measured: Measured
     findings: list[Finding]
@@ -43,6 +43,7 @@ class Results:
     measurements: pd.DataFrame
     gates: pd.DataFrame  # the last of each part
     environments: pd.DataFrame
+    aligned: pd.DataFrame  # CPU and memory of every run on its grid: the view aligned_readings
 
 
 def latest_campaign(runs: pd.DataFrame) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from analysis import queries, tables
 from analysis.addresses import file_name, source
 from analysis.render import Page, page
+from analysis.repeats import disturbance
+from analysis.run_curves import CurveData, curves_of, sketch_of
+from analysis.run_sources import account_words, machine_table, source_words
 from analysis.sentences import entry_name
 from analysis.tables import Table
 from analysis.words import seconds
@@ -49,7 +50,19 @@ SIZES = (
     ("device_bytes_used", "peak device memory in use"),
     ("device_bytes_reserved", "peak device memory reserved"),
 )
-CURVE_POINTS = 300
+PHASE_COLUMNS = ("phase", "times", "first began after", "duration in all", "CPU seconds", "peak memory")
+EPOCH_COLUMNS = (
+    "epoch",
+    "training",
+    "evaluation",
+    "training loss",
+    "test loss",
+    "test accuracy",
+    "train clock",
+    "e2e clock",
+)
+DISTURBED_BY = "disturbed by"
+ENERGIES = (("device_energy_j", "energy of GPUs"), ("cpu_energy_j", "energy of CPUs"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +74,23 @@ class RawFile:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class RunReadings:
+    """What was read while a run was under way."""
+
+    curves: CurveData
+    sources: pd.DataFrame  # its rows of `queries.sources_of`
+
+
 def run_page(
     address: str,
     run: Mapping[str, Any],
     phases: pd.DataFrame,
     epochs: pd.DataFrame,
-    curve: Mapping[str, Any],
+    readings: RunReadings,
     raw_files: Sequence[RawFile],
     workload: str,
+    repeated: str = "",
 ) -> Page:
     """Return the page of one run.
 
@@ -80,12 +102,14 @@ def run_page(
         Its row of `runs`, with `entry`.
     phases, epochs
         Its rows of these tables.
-    curve
-        What `curve_data` returned.
+    readings
+        What was read while it was under way.
     raw_files
         What it left behind.
     workload
         The address of the page that its cell stands on, from the root of the site.
+    repeated
+        What became of its heat, where that was run more than once.
     """
     context = {
         "run": run,
@@ -96,21 +120,17 @@ def run_page(
         "epochs": epochs_table(epochs),
         "name": file_name(run["run_id"]),
         "workload_address": workload,
-        "has_readings": bool(curve["readings"]),
-        "sketches": sketches(curve["readings"]),
+        "disturbance": disturbance(run),
+        "repeated": repeated,
+        "curves": [(mine, sketch_of(mine, readings.curves)) for mine in curves_of(readings.curves)],
+        "has_disturbed": bool(readings.curves["disturbed"]),
+        "sources": source_words(readings.sources),
+        "account": account_words(run, phases),
+        "machine": machine_table(readings.sources),
         "raw_files": [(raw.name, tables.memory(raw.size_bytes), raw.address) for raw in raw_files],
         "queries": queries.run_parts(run["run_id"]),
     }
     return page(source(address), "run.md.jinja", context)
-
-
-def curve_data(phases: pd.DataFrame, readings: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Return what the curves of a run are drawn from: at most some hundred readings, and the phases.
-
-    CPU cores busy are CPU seconds per second between two readings. Of readings that are left out, the largest
-    memory remains, and the running total of CPU seconds loses nothing.
-    """
-    return {"readings": _thinned(readings), "phases": _bands(phases)}
 
 
 def facts_table(run: Mapping[str, Any]) -> Table:
@@ -122,21 +142,28 @@ def facts_table(run: Mapping[str, Any]) -> Table:
 
 
 def phases_table(phases: pd.DataFrame) -> Table:
-    """Return the phases, those that occur several times in one row."""
-    found: dict[str, list[float]] = {}  # times, first start, seconds in all
-    for row in phases.to_dict("records"):
-        of_phase = found.setdefault(row["phase"], [0, row["start_s"], 0.0])
-        of_phase[0] += 1
-        of_phase[1] = min(of_phase[1], row["start_s"])
-        of_phase[2] += row["duration_s"]
-    rows = [(phase, int(times), seconds(first_s), seconds(all_s)) for phase, (times, first_s, all_s) in found.items()]
-    columns = ("phase", "times", "first began after", "duration in all")
+    """Return the phases, those that occur several times in one row; energies where any phase has one."""
+    found = dict(list(phases.groupby("phase", sort=False)))
+    energies = [(name, words) for name, words in ENERGIES if phases[name].notna().any()]
+    rows = [
+        (
+            phase,
+            len(mine),
+            seconds(mine["start_s"].min()),
+            seconds(mine["duration_s"].sum()),
+            _sum_words(mine["cpu_s"], seconds),
+            tables.memory(mine["memory_peak_bytes"].max()),
+            *(_sum_words(mine[name], _joules) for name, _ in energies),
+        )
+        for phase, mine in found.items()
+    ]
+    columns = (*PHASE_COLUMNS, *(words for _, words in energies))
     return Table(caption="Phases", columns=columns, rows=rows, numeric=columns[1:])
 
 
 def epochs_table(epochs: pd.DataFrame) -> Table:
     """Return the evaluation intervals."""
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             f"{row['epoch']:g}",
             seconds(row["train_s"]),
@@ -149,17 +176,18 @@ def epochs_table(epochs: pd.DataFrame) -> Table:
         )
         for row in epochs.to_dict("records")
     ]
-    columns = (
-        "epoch",
-        "training",
-        "evaluation",
-        "training loss",
-        "test loss",
-        "test accuracy",
-        "train clock",
-        "e2e clock",
+    columns = EPOCH_COLUMNS
+    told = epochs["contamination"]
+    if not told.fillna("").any():
+        return Table(caption="Evaluation intervals", columns=columns, rows=rows, numeric=columns)
+    rows = [(*row, text or tables.NOTHING) for row, text in zip(rows, told.fillna(""), strict=True)]
+    return Table(
+        caption="Evaluation intervals",
+        columns=(*columns, DISTURBED_BY),
+        rows=rows,
+        numeric=columns,
+        prose=(DISTURBED_BY,),
     )
-    return Table(caption="Evaluation intervals", columns=columns, rows=rows, numeric=columns)
 
 
 def run_title(run: Mapping[str, Any]) -> str:
@@ -168,50 +196,17 @@ def run_title(run: Mapping[str, Any]) -> str:
     return f"{label}, {run['workload']}, heat {run['repetition']}" + (", A/A control" if run["control"] else "")
 
 
-def sketches(readings: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
-    """Return the curves of a run as small pictures under their names."""
-    at_s = [row["at_s"] for row in readings]
-    named = (("CPU cores busy", "cores"), ("Resident memory", "memory_bytes"))
-    return [(name, sketch(at_s, [row[key] for row in readings])) for name, key in named]
+def _sum_words(values: pd.Series, words: Callable[[float], str]) -> str:
+    """Return the sum of what is known, and of how many where some are not."""
+    known = values.dropna()
+    if known.empty:
+        return tables.NOTHING
+    partly = "" if len(known) == len(values) else f" ({len(known)} of {len(values)})"
+    return words(float(known.sum())) + partly
 
 
-def sketch(xs: Sequence[float], ys: Sequence[float]) -> Markup:
-    """Return a curve as a small inline picture, for readers without JavaScript; empty below two points."""
-    if len(xs) < 2 or max(ys) <= 0:
-        return Markup("")
-    span, top = xs[-1] - xs[0] or 1.0, max(ys)
-    points = " ".join(f"{720 * (x - xs[0]) / span:.1f},{118 - 112 * y / top:.1f}" for x, y in zip(xs, ys, strict=True))
-    return Markup(
-        '<svg class="dh-sketch" viewBox="0 0 720 120" preserveAspectRatio="none" aria-hidden="true">'
-        '<polyline points="{}"/></svg>'
-    ).format(points)
-
-
-def _thinned(readings: pd.DataFrame) -> list[dict[str, Any]]:
-    known = readings.dropna(subset=["cpu_s", "memory_bytes"])
-    at_s, cpu_s, memory = (known[name].to_numpy(dtype=float) for name in ("at_s", "cpu_s", "memory_bytes"))
-    if len(at_s) < 2:
-        return []
-    starts = np.unique(np.arange(min(CURVE_POINTS, len(at_s))) * len(at_s) // min(CURVE_POINTS, len(at_s)))
-    ends = np.append(starts[1:], len(at_s)) - 1
-    elapsed_s = np.diff(at_s[ends])
-    cores = np.clip(np.diff(cpu_s[ends]) / np.where(elapsed_s > 0, elapsed_s, np.inf), 0, None)
-    peaks = np.maximum.reduceat(memory, starts)[1:]
-    return [
-        {"at_s": round(float(at), 4), "cores": round(float(busy), 4), "memory_bytes": int(peak)}
-        for at, busy, peak in zip(at_s[ends][1:], cores, peaks, strict=True)
-    ]
-
-
-def _bands(phases: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {
-            "phase": row["phase"],
-            "start_s": round(row["start_s"], 4),
-            "stop_s": round(row["start_s"] + row["duration_s"], 4),
-        }
-        for row in phases.to_dict("records")
-    ]
+def _joules(value: float) -> str:
+    return f"{value:,.0f} J" if value >= 100 else f"{value:.3g} J"
 
 
 def _has(run: Mapping[str, Any], name: str) -> bool:
@@ -222,5 +217,5 @@ def _plain(name: str, value: object) -> object:
     if name in ("flushes_subnormals", "contaminated"):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
-        return f"{int(value):,}" if name == "parameters" else f"{int(value)}"
+        return f"{int(value):,}" if name == "parameters" else f"{value:.10g}"
     return value

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from analysis import queries, tables
 from analysis.cells import CellResults
+from analysis.pages import with_disturbances
+from analysis.repeats import Attempt, Repeat, attempt_of, repeats
 from analysis.tables import Table
 from analysis.words import cell_words, seconds
 
@@ -39,10 +42,11 @@ def endings_table(mine: CellResults, pages: dict[str, str]) -> Table:
 def runs_table(mine: CellResults, pages: dict[str, str]) -> Table:
     """Return every run of the cell, with a link to its page."""
     ordered = mine.attempts.sort_values(["repetition", "heat_attempt", "position"])
-    rows = [
+    again = repeats(mine.attempts)
+    rows: list[tuple[object, ...]] = [
         (
             _run_link(row["run_id"], pages),
-            row["repetition"],
+            heat_words(row, again),
             row["position"],
             mine.label(row["entry"]) + (" (A/A control)" if row["control"] else ""),
             row["status"],
@@ -53,7 +57,17 @@ def runs_table(mine: CellResults, pages: dict[str, str]) -> Table:
         for row in ordered.to_dict("records")
     ]
     columns = ("run", "heat", "place", "entry", "ending", "train clock", "e2e clock", "peak memory")
-    return Table(caption="Every run, in the order of heats", columns=columns, rows=rows, numeric=columns[5:])
+    return with_disturbances(
+        Table(caption="Every run, in the order of heats", columns=columns, rows=rows, numeric=columns[5:]), ordered
+    )
+
+
+def heat_words(run: Mapping[Any, Any], again: Mapping[Attempt, Repeat]) -> object:
+    """Return the number of a run's heat, with that of the attempt where there are several."""
+    campaign, heat, number = attempt_of(run)
+    if (campaign, heat, number) in again:
+        return f"{run['repetition']}, attempt {number}: run again"
+    return f"{run['repetition']}, attempt {number}" if number > 1 else run["repetition"]
 
 
 def _run_link(run_id: str, pages: dict[str, str]) -> object:

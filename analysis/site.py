@@ -12,11 +12,14 @@ from analysis.addresses import STUDIES_ADDRESS, file_name, run_addresses, worklo
 from analysis.cells import CellResults, cell_results, compared, headline_cell
 from analysis.finding import COMPARED_TRACKS
 from analysis.gate_page import gate_page
+from analysis.groups import Parts
 from analysis.home_page import home_page
 from analysis.pages import empty_page, environments_page, runs_page
 from analysis.render import Page
+from analysis.repeats import repeat_words, repeats
 from analysis.results import Results
-from analysis.run_page import RawFile, curve_data, run_page
+from analysis.run_curves import curve_data
+from analysis.run_page import RawFile, RunReadings, run_page
 from analysis.studies_page import studies_page
 from analysis.workload_page import workload_page
 
@@ -25,7 +28,8 @@ from analysis.workload_page import workload_page
 class RunFiles:
     """What the page of one run is made of beside the store's frames."""
 
-    readings: pd.DataFrame
+    devices: pd.DataFrame  # its rows of `queries.devices_of`
+    sources: pd.DataFrame  # its rows of `queries.sources_of`
     raw: Sequence[RawFile]
 
 
@@ -70,20 +74,21 @@ def _workload_pages(results: Results, cells: Sequence[CellResults], addresses: d
 def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPage]:
     """Return the page of each run; `files` gives what the run with an id left behind."""
     addresses = run_addresses(results.runs["run_id"])
-    phases = dict(list(results.phases.groupby("run_id")))
-    epochs = dict(list(results.measured.epochs.groupby("run_id")))
+    again = repeats(results.runs)
+    numbers = {run_id: number for number, run_id in enumerate(results.runs["run_id"])}
+    parts = [Parts(frame, numbers) for frame in (results.phases, results.measured.epochs, results.aligned)]
     published = results.runs[(results.runs["track"] == "published") & (results.runs["heat_id"] != "")]
     recipes = STUDIES_ADDRESS if len(published) else "runs/index.html"  # nobody ran any: there is no page of them
     return [
         _run_page(
             addresses[run["run_id"]],
             run,
-            phases.get(run["run_id"], results.phases.iloc[:0]),
-            epochs.get(run["run_id"], results.measured.epochs.iloc[:0]),
+            [part.of(number) for part in parts],
             files(run["run_id"]),
             recipes if run["track"] == "published" else workload_address(run["workload"]),
+            repeat_words(run, again),
         )
-        for run in results.runs.to_dict("records")
+        for number, run in enumerate(results.runs.to_dict("records"))
     ]
 
 
@@ -118,8 +123,16 @@ def _filled(entry: Any, paths: Sequence[str]) -> Any:  # noqa: ANN401 - whatever
 
 
 def _run_page(
-    address: str, run: Mapping[Any, Any], phases: pd.DataFrame, epochs: pd.DataFrame, files: RunFiles, workload: str
+    address: str,
+    run: Mapping[Any, Any],
+    parts: Sequence[pd.DataFrame],
+    files: RunFiles,
+    workload: str,
+    repeated: str,
 ) -> RunPage:
-    curve = curve_data(phases, files.readings)
-    made = run_page(address, run, phases, epochs, curve, files.raw, workload)
+    """Return the page of a run; `parts` are its phases, epochs and steps on its grid."""
+    phases, epochs, steps = parts
+    curve = curve_data(phases, epochs, steps, files.devices)
+    readings = RunReadings(curve, files.sources)
+    made = run_page(address, run, phases, epochs, readings, files.raw, workload, repeated)
     return RunPage(page=made, curve_name=file_name(run["run_id"]), curve=curve)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from analysis import queries, tables
 from analysis.addresses import source, workload_address
+from analysis.aligned import aligned_charts
 from analysis.cells import CELL_FIELDS, CLOCK_NAMES, CellResults, page_order, phase_medians, placed, verdict_counts
 from analysis.comparison import HEATS_FOR_A_VERDICT
 from analysis.families import families_query, families_table
@@ -26,6 +27,7 @@ from analysis.findings import gates_of
 from analysis.gate_page import DECLINED, is_declined
 from analysis.inference import inference_part
 from analysis.render import Chart, Page, page
+from analysis.repeats import repeated_words
 from analysis.run_tables import runs_part
 from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables
 from analysis.tables import Table
@@ -104,6 +106,7 @@ def section(
     both = None if is_whole else forest_of_both_clocks(mine, f"{name}-both")
     phases = phase_chart(mine, f"{name}-phases") if is_whole else None
     curves = [accuracy_chart(mine, clock, f"{name}-accuracy-{clock}", target) for clock in CLOCKS if is_whole]
+    used = aligned_charts(mine, name) if is_whole else []
     return {
         "title": cell_words(mine.cell),
         "division": DIVISIONS[mine.cell.track],
@@ -121,6 +124,7 @@ def section(
         "phases": phases,
         "phases_table": phases_table(mine),
         "curves": [chart for chart in curves if chart],
+        "used": used,
         "crossings_table": crossings_table(mine, target) if target is not None else None,
         "crossings_query": queries.crossings(mine.cell, target) if target is not None else None,
         "variance_table": variance_table(mine),
@@ -128,7 +132,9 @@ def section(
         "positions": position_words(mine),
         "gate_table": gate_table(mine, gates),
         "gate_query": queries.gates(mine.cell),
-        "figures": [chart for chart in (*forests.values(), both, phases, *curves) if chart],
+        "figures": [chart for chart in (*forests.values(), both, phases, *curves, *used) if chart],
+        "repeated": repeated_words(mine.attempts),
+        "repeated_query": queries.repeated(mine.cell),
         **runs_part(mine, pages),
     }
 

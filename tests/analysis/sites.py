@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from analysis.results import Measured, Results
 from store.database import Store
 from store.records import EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow
@@ -92,12 +94,13 @@ def unavailable_row(**changes: Any) -> RunRow:
 
 
 def write_store(path: Path, rows: Sequence[Row]) -> Store:
-    """Return a store of `rows`, with readings and raw files of each run that did anything."""
+    """Return a store of `rows`, with raw files, and with readings of each run that did anything and has none yet."""
     store = Store(path)
     about = _by_run(rows)
-    others = [row for row in rows if not isinstance(row, (RunRow, PhaseRow, EpochRow, ReadingRow))]
+    others = [row for row in rows if not isinstance(row, (RunRow, PhaseRow, EpochRow))]
     runs = [row for row in rows if isinstance(row, RunRow)]
-    readings = [reading for run in runs for reading in _readings(about.get(run.run_id, []))]
+    known = {row.run_id for row in rows if isinstance(row, ReadingRow)}
+    readings = [reading for run in runs if run.run_id not in known for reading in _readings(about.get(run.run_id, []))]
     everything = [*others, *runs, *(row for mine in about.values() for row in mine), *readings]
     store.append("campaign", everything, day=START.date())
     for run in runs:
@@ -113,8 +116,11 @@ def write_raw_files(store: Store, run: RunRow) -> None:
     (folder / "log.txt").write_text("x" * (10 if run.status == "completed" else 300_000))
 
 
-def results_of(rows: Sequence[Row]) -> Results:
-    """Return `rows` as results, as if a store had held them."""
+ALIGNED = ["run_id", "since_training_s", "at_s", "cores", "machine_cores", "memory_bytes"]
+
+
+def results_of(rows: Sequence[Row], aligned: pd.DataFrame | None = None) -> Results:
+    """Return `rows` as results, as if a store had held them; without readings unless `aligned` is given."""
     frames = frames_of(rows)
     measured = Measured(runs=frames.runs, epochs=frames.epochs, unavailable=frames.unavailable, gates=frames.gates)
     return Results(
@@ -125,6 +131,7 @@ def results_of(rows: Sequence[Row]) -> Results:
         measurements=frames.measurements,
         gates=frames.gates,
         environments=frame(rows, "environments"),
+        aligned=aligned if aligned is not None else pd.DataFrame(columns=ALIGNED),
     )
 
 

@@ -243,9 +243,9 @@ def test_every_query_of_these_pages_runs_and_gives_what_is_drawn(tmp_path: Path)
 def test_the_page_of_a_recipes_run_leads_to_the_studies() -> None:
     """There is no page of its workload."""
     from analysis.site import RunFiles
-    from tests.analysis.builders import frame
+    from tests.analysis.test_run_page import NO_SOURCES, devices
 
-    made = run_pages(along(), lambda _: RunFiles(readings=frame([], "readings"), raw=[]))
+    made = run_pages(along(), lambda _: RunFiles(devices=devices(), sources=NO_SOURCES, raw=[]))
     texts = {run.page.path: run.page.text for run in made}
 
     assert 'href="../studies.html"' in texts["runs/recipe-python_jax-jit-1.md"]

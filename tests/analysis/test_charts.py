@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -25,11 +26,11 @@ from analysis.charts import (
     forest,
     phase_bars,
     ratio_ticks,
-    run_curve,
     theme,
     themes,
 )
 from analysis.comparison import Verdict
+from analysis.run_charts import RUN_CURVES, aligned_rows, run_curve
 from store.records import PHASES
 from tests.analysis.sites import assert_snapshot
 
@@ -192,8 +193,8 @@ def test_every_chart_can_be_drawn_in_every_theme(name: str) -> None:
         forest([SLOWER, SHORT], margin_ratio=0.03, floor_ratio=1.01),
         phase_bars(medians, ["a"]),
         accuracy_curves(data, data, ["a", "b"], clock="train", target=0.5),
-        run_curve("cores") | {"datasets": RUN},
-        run_curve("memory") | {"datasets": RUN},
+        aligned_rows(ALIGNED, BANDS, ["a", "it's"], field="cores", deviation="cores_sd", top=2.0),
+        *(run_curve(name) | {"datasets": RUN} for name in RUN_CURVES),
     ]
 
     for spec in specs:
@@ -203,9 +204,56 @@ def test_every_chart_can_be_drawn_in_every_theme(name: str) -> None:
 
 
 RUN = {
-    "readings": [{"at_s": 0.1, "cores": 1.0, "memory_bytes": 10**8}, {"at_s": 0.2, "cores": 0.5, "memory_bytes": 2e8}],
+    "readings": [
+        {"at_s": n / 10, "cores": cores, "machine_cores": 1.5, "memory_bytes": 10**8}
+        for n, cores in enumerate([1.0, 1.0, None, 0.5, 0.5])
+    ],
+    "devices": [
+        {
+            "at_s": n / 10,
+            "device": "GPU 0",
+            "utilization_ratio": 0.9,
+            "memory_bytes": 2**30,
+            "run_memory_bytes": None,
+            "power_w": 300.0,
+            "temperature_c": 60.0,
+        }
+        for n in range(4)
+    ],
     "phases": [{"phase": "train", "start_s": 0.0, "stop_s": 0.3}],
+    "disturbed": [{"start_s": 0.1, "stop_s": 0.2, "what": "other programs"}],
 }
+ALIGNED = pd.DataFrame(
+    {
+        "label": ["a", "a", "it's"],
+        "since_training_s": [-0.1, 0.0, 0.0],
+        "cores": [1.0, 1.9, 0.5],
+        "cores_sd": [0.2, 0.3, None],
+        "words": ["1.00 cores", "1.90 cores", "0.50 cores"],
+    }
+)
+BANDS = pd.DataFrame({"label": ["a"], "phase": ["train"], "start_s": [0.0], "stop_s": [0.1]})
+
+
+def test_a_band_ends_at_nothing_and_at_the_height_of_its_row() -> None:
+    """Nobody keeps fewer than no core busy; a single run has no band."""
+    spec = aligned_rows(ALIGNED, BANDS, ["a", "it's"], field="cores", deviation="cores_sd", top=2.0)
+    rows = next(rows for rows in spec["datasets"].values() if rows and "mid" in rows[0])
+
+    assert [(row["low"], row["mid"], row["high"]) for row in rows] == [
+        (pytest.approx(1 + 0.41 * 0.8), pytest.approx(1.41), pytest.approx(1 + 0.41 * 1.2)),
+        (pytest.approx(1 + 0.41 * 1.6), pytest.approx(1 + 0.41 * 1.9), pytest.approx(1.82)),
+        (pytest.approx(0.205), pytest.approx(0.205), pytest.approx(0.205)),
+    ]
+
+
+def test_a_line_is_broken_where_nothing_was_read() -> None:
+    """Two pieces, and no line through the gap."""
+    drawn = run_curve("cores") | {"datasets": RUN, "width": 400}
+    svg = vl_convert.vegalite_to_svg(drawn, vl_version="6.4", config=themes()["light"])
+    curves = re.findall(r'<path [^>]*aria-roledescription="line mark"[^>]*? d="([^"]*)"', svg)
+
+    assert [path.count("M") for path in curves] == [1, 2]  # the machine's, and the run's
 
 
 def test_a_theme_says_the_colours_and_a_specification_none() -> None:

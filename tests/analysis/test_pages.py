@@ -21,7 +21,6 @@ from analysis.home_page import verdict_words
 from analysis.pages import empty_page
 from analysis.render import Page
 from analysis.results import Results
-from analysis.run_page import CURVE_POINTS, RawFile, curve_data, run_page, sketch
 from analysis.site import navigation, result_pages
 from store.records import GateRow, Row, RunRow
 from tests.analysis.builders import (
@@ -31,10 +30,7 @@ from tests.analysis.builders import (
     PYTORCH,
     START,
     Campaign,
-    frame,
     gate_row,
-    phase_row,
-    reading_row,
     run_row,
 )
 from tests.analysis.sites import HOSTILE, assert_snapshot, results_of, small_rows, visible_text
@@ -319,49 +315,6 @@ def test_a_chart_of_many_runs_draws_as_many_of_each_entry_as_it_can_carry(runs: 
 
     assert set(kept["nunique"]) == {min(runs, max(1, MOST_POINTS // (2 * evaluations)))}
     assert (kept["size"] == kept["nunique"] * evaluations).all()
-
-
-def curve_of(count: int) -> dict[str, list[dict[str, object]]]:
-    """Return the curve of a run that was read `count` times while one core was busy."""
-    rows = [reading_row(at_s=n / 10, cpu_s=n / 10, memory_bytes=10**8 + n) for n in range(1, count + 1)]
-    return curve_data(frame([phase_row()], "phases"), frame(rows, "readings"))
-
-
-@pytest.mark.parametrize("count", [2, 20, 5000])
-def test_a_curve_says_how_many_cores_were_busy(count: int) -> None:
-    """One busy core reads 1, however many readings were left out, and the peak of memory remains."""
-    readings = curve_of(count)["readings"]
-
-    assert 0 < len(readings) <= CURVE_POINTS
-    assert all(row["cores"] == pytest.approx(1.0, abs=1e-3) for row in readings)
-    assert max(row["memory_bytes"] for row in readings) == 10**8 + count
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_a_run_with_fewer_than_two_readings_has_no_curve(count: int) -> None:
-    """A rate needs two."""
-    assert curve_of(count)["readings"] == []
-    assert sketch([], []) == ""
-
-
-def test_the_page_of_a_run_shows_its_ending_its_phases_and_its_files() -> None:
-    """A run that crashed has a page like any other."""
-    run = frame([run_row(status="crashed", message=HOSTILE, exit_code=-11)], "runs").to_dict("records")[0]
-    curve = curve_of(20)
-    raw = [RawFile("log.txt", 10, "raw/run1/log.txt"), RawFile("events.jsonl", 10**6, "")]
-    made = run_page(
-        "runs/run1.html", run, frame([phase_row()], "phases"), frame([], "epochs"), curve, raw, "studies.html"
-    )
-    text = shown(made)
-
-    assert made.path == "runs/run1.md"
-    assert "crashed" in text
-    assert " ".join(HOSTILE.split()) in text
-    assert "exit code -11" in text
-    assert "startup 1 0 s 0.100 s" in text
-    assert '<a href="../raw/run1/log.txt">log.txt</a>' in made.text
-    assert "events.jsonl (too large for the site: in the store)" in text
-    assert 'data-values="../assets/runs/run1.json"' in made.text
 
 
 def test_a_campaign_can_be_repeated_with_the_command_on_the_page() -> None:

@@ -20,6 +20,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from analysis.publish import publish_site
 from analysis.server import site_server
 from tests.analysis.axes import axes_rows
+from tests.analysis.made_gpu_run import made_gpu_rows
 from tests.analysis.sites import small_rows, write_store
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -123,7 +124,7 @@ return [...document.querySelectorAll('figure.vl')].map((figure) => {
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the small store's site."""
     work = tmp_path_factory.mktemp("browser")
-    store = write_store(work / "store", [*small_rows(), *axes_rows()])
+    store = write_store(work / "store", [*small_rows(), *axes_rows(), *made_gpu_rows()[1:]])
     return publish_site(store, work / "site", work=work, strict=True).parent
 
 

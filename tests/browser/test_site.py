@@ -16,6 +16,7 @@ WITH_CHARTS = (
     "workloads/mnist_lenet.html",
     "workloads/mnist_cnn.html",
     "runs/python_jax-jit-3.html",
+    "runs/made-gpu-run.html",
 )
 WITHOUT_CHARTS = (
     "runs/index.html",
