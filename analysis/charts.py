@@ -94,7 +94,7 @@ def theme(scheme: Scheme) -> Spec:
             "columns": 5,
         },
         "range": {"category": OKABE_ITO[scheme], "ordinal": VERDICT_COLOURS[scheme]},
-        "style": _styles(ink) | {"disturbed": {"color": WARNING[scheme], "opacity": 0.9}},
+        "style": _styles(ink) | {"disturbed": {"color": WARNING[scheme]}},
     }
 
 

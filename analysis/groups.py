@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
+
+Record = Mapping[str, Any]
+
+
+def records(frame: pd.DataFrame) -> list[Record]:
+    """Return the rows of a small frame with None where there is no value: many times as fast as pandas does it."""
+    names = list(frame.columns)
+    columns = [[None if value != value else value for value in frame[name].tolist()] for name in names]  # noqa: PLR0124
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 class Parts:

@@ -56,18 +56,13 @@ def run_curve(name: str) -> Spec:
     )
     y = alt.Y("shown:Q", title=shown.title, axis=alt.Axis(tickCount=5, minExtent=Y_EXTENT))
     parts = (alt.Detail("device:N"),) if shown.rows == "devices" else ()
-    layers = [_bands(alt.NamedData(name="phases"), PHASES, has_legend=is_first)]
-    if shown.beside:
-        layers.append(
-            _line(shown.rows, shown.beside, shown.unit).mark_line(style="beside", **STEPS).encode(x, y, *parts)
-        )
-    layers.append(
-        _line(shown.rows, shown.field, shown.unit).mark_line(style="equal", strokeWidth=2, **STEPS).encode(x, y, *parts)
-    )
-    return finished(alt.layer(*layers, _disturbed()), height=shown.height)
-
-
-STEPS: dict[str, Any] = {"interpolate": "step-after"}
+    lines = [
+        _line(shown, field).mark_line(style=style, strokeWidth=width, interpolate="step-after").encode(x, y, *parts)
+        for field, style, width in ((shown.beside, "beside", 1.2), (shown.field, "equal", 2))
+        if field
+    ]
+    bands = _bands(alt.NamedData(name="phases"), PHASES, has_legend=is_first)
+    return finished(alt.layer(bands, *lines, _disturbed()), height=shown.height)
 
 
 def aligned_rows(
@@ -109,10 +104,15 @@ def aligned_rows(
     return finished(alt.layer(*layers), height=ROW_HEIGHT * len(entries))
 
 
-def _line(rows: str, field: str, unit: float) -> Any:  # noqa: ANN401
-    """Return the values of a curve in their unit; where there is none the line is broken."""
-    scaled = f"datum.{field} == null ? null : datum.{field} / {unit!r}"
-    return alt.Chart(alt.NamedData(name=rows)).transform_calculate(shown=scaled)
+def _line(shown: RunCurve, field: str) -> Any:  # noqa: ANN401
+    """Return the values of a curve in their unit; where there is none the line is broken.
+
+    Where the machine or the run's own memory was not read, that line lies unseen below the first: one without any
+    value would be complained of.
+    """
+    value = f"(datum.{field} == null ? datum.{shown.field} : datum.{field})"
+    scaled = f"{value} == null ? null : {value} / {shown.unit!r}"
+    return alt.Chart(alt.NamedData(name=shown.rows)).transform_calculate(shown=scaled)
 
 
 def _bands(data: Any, phases: Sequence[str], *, has_legend: bool = True) -> Any:  # noqa: ANN401 - one of Altair's many types
@@ -122,10 +122,16 @@ def _bands(data: Any, phases: Sequence[str], *, has_legend: bool = True) -> Any:
 
 
 def _disturbed() -> Any:  # noqa: ANN401
-    """Return the intervals in which something else was at work, as bars along the top."""
-    bars = alt.Chart(alt.NamedData(name="disturbed")).mark_rect(style="disturbed")
-    tooltip = [alt.Tooltip("what:N", title="disturbed"), alt.Tooltip("start_s:Q"), alt.Tooltip("stop_s:Q")]
-    return bars.encode(alt.X("start_s:Q"), alt.X2("stop_s:Q"), tooltip, y=alt.value(0), y2=alt.value(6))
+    """Return the intervals in which something else was at work, as bars above the plot; nothing over the others."""
+    bars = alt.Chart(alt.NamedData(name="phases")).mark_rect(style="disturbed")
+    return bars.encode(
+        alt.X("start_s:Q"),
+        alt.X2("stop_s:Q"),
+        [alt.Tooltip("disturbed:N", title="disturbed by"), alt.Tooltip("phase:N")],
+        y=alt.value(-8),
+        y2=alt.value(-2),
+        opacity=alt.condition("datum.disturbed", alt.value(0.9), alt.value(0)),
+    )
 
 
 def _row_points(means: pd.DataFrame, bottoms: Mapping[str, float], field: str, deviation: str, top: float) -> list[Any]:

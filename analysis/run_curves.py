@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from markupsafe import Markup
 
-from analysis import tables
+from analysis.groups import Record
 
 GAP_S = 0.5  # between readings, as in store/views/aligned_readings.sql
 CurveData = dict[str, list[dict[str, Any]]]
@@ -37,24 +36,25 @@ DEVICE_FIELDS = ("utilization_ratio", "memory_bytes", "run_memory_bytes", "power
 STEP_FIELDS = ("cores", "machine_cores", "memory_bytes")
 
 
-def curve_data(phases: pd.DataFrame, epochs: pd.DataFrame, steps: pd.DataFrame, devices: pd.DataFrame) -> CurveData:
+def curve_data(
+    phases: Sequence[Record], epochs: Sequence[Record], steps: Sequence[Record], devices: Sequence[Record]
+) -> CurveData:
     """Return what the curves of a run are drawn from: some hundred points; a gap is a point without a value.
 
     Parameters
     ----------
     phases, epochs
-        Its rows of these tables.
+        Its rows of these tables, in the order in which they happened.
     steps
         Its rows of the view `aligned_readings`.
     devices
         Its rows of `queries.devices_of`.
     """
-    drawn = steps if steps[["cores", "memory_bytes"]].notna().any(axis=1).sum() > 1 else steps.iloc[:0]
+    known = sum(row["cores"] is not None or row["memory_bytes"] is not None for row in steps)
     return {
-        "readings": [_point(row, STEP_FIELDS) for row in drawn.to_dict("records")],
+        "readings": [_point(row, STEP_FIELDS) for row in steps] if known > 1 else [],
         "devices": _device_points(devices),
-        "phases": _bands(phases),
-        "disturbed": _disturbed(phases, epochs),
+        "phases": _bands(phases, epochs),
     }
 
 
@@ -88,54 +88,48 @@ def sketch_of(curve: Curve, data: CurveData) -> Markup:
     return sketch([row["at_s"] for row in first], [row[curve.field] for row in first])
 
 
-def training_windows(phases: pd.DataFrame) -> list[tuple[float, float]]:
-    """Return from when to when each evaluation interval was trained, in their order."""
-    training = phases[phases["phase"] == "train"].sort_values("start_s")
-    return [(row["start_s"], row["start_s"] + row["duration_s"]) for row in training.to_dict("records")]
-
-
-def _device_points(devices: pd.DataFrame) -> list[dict[str, Any]]:
+def _device_points(devices: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the devices that the run was at work on; all, where that is not known."""
-    used = devices.groupby("device_index")["run_memory_bytes"].transform("max")
-    mine = devices[used.isna() | (used > 0)]
-    points: list[dict[str, Any]] = []
-    for index, rows in mine.groupby("device_index"):
-        width_s = max(0.1, float(rows["at_s"].max()) / 300)
-        before_s = None
-        for row in rows.sort_values("at_s").to_dict("records"):
-            if before_s is not None and row["at_s"] - before_s > max(GAP_S, 2.5 * width_s):
-                gap = {"at_s": before_s + width_s, **dict.fromkeys(DEVICE_FIELDS)}
-                points.append({**_point(gap, DEVICE_FIELDS), "device": f"GPU {index:.0f}"})
-            points.append({**_point(row, DEVICE_FIELDS), "device": f"GPU {index:.0f}"})
-            before_s = row["at_s"]
-    return points
+    by_device: dict[float, list[Record]] = {}
+    for row in devices:
+        by_device.setdefault(row["device_index"], []).append(row)
+    return [
+        {**point, "device": f"GPU {index:.0f}"}
+        for index, rows in by_device.items()
+        if max((row["run_memory_bytes"] for row in rows if row["run_memory_bytes"] is not None), default=1) > 0
+        for point in _with_gaps(rows)
+    ]
 
 
-def _point(row: Mapping[Any, Any], fields: Sequence[str]) -> dict[str, Any]:
+def _with_gaps(rows: Sequence[Record]) -> Iterator[dict[str, Any]]:
+    width_s = max(0.1, rows[-1]["at_s"] / 300)  # as in `queries.devices_of`
+    before_s = rows[0]["at_s"]
+    for row in rows:
+        if row["at_s"] - before_s > max(GAP_S, 2.5 * width_s):
+            yield {"at_s": round(before_s + width_s, 3), **dict.fromkeys(DEVICE_FIELDS)}
+        yield _point(row, DEVICE_FIELDS)
+        before_s = row["at_s"]
+
+
+def _point(row: Record, fields: Sequence[str]) -> dict[str, Any]:
     return {"at_s": round(row["at_s"], 3), **{name: _number(name, row[name]) for name in fields}}
 
 
 def _number(name: str, value: float | None) -> float | int | None:
-    if value is None or tables.is_absent(value):
+    if value is None:
         return None
-    return int(value) if name.endswith("_bytes") else round(float(value), 3)
+    return int(value) if name.endswith("_bytes") else round(value, 3)
 
 
-def _bands(phases: pd.DataFrame) -> list[dict[str, Any]]:
+def _bands(phases: Sequence[Record], epochs: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return the phases, each training interval with what disturbed it."""
+    told = iter([row["contamination"] for row in epochs])
     return [
         {
             "phase": row["phase"],
             "start_s": round(row["start_s"], 4),
             "stop_s": round(row["start_s"] + row["duration_s"], 4),
+            "disturbed": (next(told, None) if row["phase"] == "train" else None) or "",
         }
-        for row in phases.to_dict("records")
-    ]
-
-
-def _disturbed(phases: pd.DataFrame, epochs: pd.DataFrame) -> list[dict[str, Any]]:
-    told = list(epochs.sort_values("epoch")["contamination"])
-    return [
-        {"start_s": round(start_s, 4), "stop_s": round(stop_s, 4), "what": what}
-        for (start_s, stop_s), what in zip(training_windows(phases), told, strict=False)
-        if isinstance(what, str) and what
+        for row in phases
     ]

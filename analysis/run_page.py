@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from analysis import queries, tables
 from analysis.addresses import file_name, source
+from analysis.groups import Record
 from analysis.render import Page, page
 from analysis.repeats import disturbance
 from analysis.run_curves import CurveData, curves_of, sketch_of
@@ -79,14 +78,14 @@ class RunReadings:
     """What was read while a run was under way."""
 
     curves: CurveData
-    sources: pd.DataFrame  # its rows of `queries.sources_of`
+    sources: Sequence[Record]  # its rows of `queries.sources_of`
 
 
 def run_page(
     address: str,
     run: Mapping[str, Any],
-    phases: pd.DataFrame,
-    epochs: pd.DataFrame,
+    phases: Sequence[Record],
+    epochs: Sequence[Record],
     readings: RunReadings,
     raw_files: Sequence[RawFile],
     workload: str,
@@ -123,7 +122,7 @@ def run_page(
         "disturbance": disturbance(run),
         "repeated": repeated,
         "curves": [(mine, sketch_of(mine, readings.curves)) for mine in curves_of(readings.curves)],
-        "has_disturbed": bool(readings.curves["disturbed"]),
+        "has_disturbed": any(row["disturbed"] for row in readings.curves["phases"]),
         "sources": source_words(readings.sources),
         "account": account_words(run, phases),
         "machine": machine_table(readings.sources),
@@ -141,19 +140,21 @@ def facts_table(run: Mapping[str, Any]) -> Table:
     return Table(caption="The run in numbers", columns=("what", "value"), rows=rows, numeric=("value",))
 
 
-def phases_table(phases: pd.DataFrame) -> Table:
+def phases_table(phases: Sequence[Record]) -> Table:
     """Return the phases, those that occur several times in one row; energies where any phase has one."""
-    found = dict(list(phases.groupby("phase", sort=False)))
-    energies = [(name, words) for name, words in ENERGIES if phases[name].notna().any()]
+    found: dict[str, list[Record]] = {}
+    for row in phases:
+        found.setdefault(row["phase"], []).append(row)
+    energies = [(name, words) for name, words in ENERGIES if any(row[name] is not None for row in phases)]
     rows = [
         (
             phase,
             len(mine),
-            seconds(mine["start_s"].min()),
-            seconds(mine["duration_s"].sum()),
-            _sum_words(mine["cpu_s"], seconds),
-            tables.memory(mine["memory_peak_bytes"].max()),
-            *(_sum_words(mine[name], _joules) for name, _ in energies),
+            seconds(min(row["start_s"] for row in mine)),
+            seconds(sum(row["duration_s"] for row in mine)),
+            _sum_words(mine, "cpu_s", seconds),
+            tables.memory(max((size for row in mine if (size := row["memory_peak_bytes"]) is not None), default=None)),
+            *(_sum_words(mine, name, _joules) for name, _ in energies),
         )
         for phase, mine in found.items()
     ]
@@ -161,7 +162,7 @@ def phases_table(phases: pd.DataFrame) -> Table:
     return Table(caption="Phases", columns=columns, rows=rows, numeric=columns[1:])
 
 
-def epochs_table(epochs: pd.DataFrame) -> Table:
+def epochs_table(epochs: Sequence[Record]) -> Table:
     """Return the evaluation intervals."""
     rows: list[tuple[object, ...]] = [
         (
@@ -174,13 +175,13 @@ def epochs_table(epochs: pd.DataFrame) -> Table:
             seconds(row["train_clock_s"]),
             seconds(row["e2e_clock_s"]),
         )
-        for row in epochs.to_dict("records")
+        for row in epochs
     ]
     columns = EPOCH_COLUMNS
-    told = epochs["contamination"]
-    if not told.fillna("").any():
+    told = [row["contamination"] for row in epochs]
+    if not any(told):
         return Table(caption="Evaluation intervals", columns=columns, rows=rows, numeric=columns)
-    rows = [(*row, text or tables.NOTHING) for row, text in zip(rows, told.fillna(""), strict=True)]
+    rows = [(*row, text or tables.NOTHING) for row, text in zip(rows, told, strict=True)]
     return Table(
         caption="Evaluation intervals",
         columns=(*columns, DISTURBED_BY),
@@ -196,13 +197,12 @@ def run_title(run: Mapping[str, Any]) -> str:
     return f"{label}, {run['workload']}, heat {run['repetition']}" + (", A/A control" if run["control"] else "")
 
 
-def _sum_words(values: pd.Series, words: Callable[[float], str]) -> str:
+def _sum_words(rows: Sequence[Record], name: str, words: Callable[[float], str]) -> str:
     """Return the sum of what is known, and of how many where some are not."""
-    known = values.dropna()
-    if known.empty:
+    known = [row[name] for row in rows if row[name] is not None]
+    if not known:
         return tables.NOTHING
-    partly = "" if len(known) == len(values) else f" ({len(known)} of {len(values)})"
-    return words(float(known.sum())) + partly
+    return words(sum(known)) + ("" if len(known) == len(rows) else f" ({len(known)} of {len(rows)})")
 
 
 def _joules(value: float) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from analysis import tables
+from analysis.groups import Record
 from analysis.tables import Table, is_absent
 from analysis.words import seconds
-
-Row = Mapping[Any, Any]
 
 # What a source that could not be had would have given.
 SOURCES = {
@@ -25,7 +22,7 @@ SOURCES = {
 }
 
 
-def source_words(sources: pd.DataFrame) -> list[str]:
+def source_words(sources: Sequence[Record]) -> list[str]:
     """Return which source each curve comes from with its quality, and why what is missing is missing.
 
     Parameters
@@ -33,7 +30,7 @@ def source_words(sources: pd.DataFrame) -> list[str]:
     sources
         The run's rows of `queries.sources_of`.
     """
-    rows = sources.sort_values("source").to_dict("records")
+    rows = sorted(sources, key=lambda row: str(row["source"]))
     mine = [row for row in rows if row["scope"] == "run"]
     told = [
         _first("CPU", [row for row in mine if row["cpu_readings"]]),
@@ -45,37 +42,37 @@ def source_words(sources: pd.DataFrame) -> list[str]:
     return [*told, *_missing(rows)]
 
 
-def machine_table(sources: pd.DataFrame) -> Table:
+def machine_table(sources: Sequence[Record]) -> Table:
     """Return what the machine did while the run was under way; what was not read is left out."""
-    found = {row["scope"]: row for row in sources.to_dict("records") if row["source"] == "machine"}
-    groups = sources[sources["scope"] == "run"]
+    found = {row["scope"]: row for row in sources if row["source"] == "machine"}
     whole, own = found.get("machine", {}), found.get("collector", {})
-    used = [whole.get("cpu_s"), groups["cpu_s"].max(), own.get("cpu_s")]
-    others = None if any(is_absent(value) for value in used) else max(0.0, used[0] - used[1] - used[2])
+    mine_s = _largest(sources, "cpu_s")
+    used = [value for value in (whole.get("cpu_s"), mine_s, own.get("cpu_s")) if value is not None]
+    others = max(0.0, used[0] - used[1] - used[2]) if len(used) == 3 else None
     figures = (
         ("CPU seconds of the whole machine", seconds(whole.get("cpu_s"))),
         ("of deadheat itself", seconds(own.get("cpu_s"))),
         ("of other programs", seconds(others)),
         ("time in which some task waited for a CPU", seconds(whole.get("cpu_pressure_s"))),
-        ("of it some task of the run", seconds(groups["cpu_pressure_s"].max())),
+        ("of it some task of the run", seconds(_largest(sources, "cpu_pressure_s"))),
         ("CPU seconds that the host took (steal)", seconds(whole.get("steal_s"))),
-        ("time in which a CPU quota held the run back", seconds(groups["throttled_s"].max())),
+        ("time in which a CPU quota held the run back", seconds(_largest(sources, "throttled_s"))),
         ("least free memory", tables.memory(whole.get("available_memory_bytes"))),
         ("swapped out", tables.memory(whole.get("swapped_bytes"))),
         ("highest load average over one minute", tables.number(whole.get("load_1min"))),
         ("mean clock", _gigahertz(whole.get("clock_hz"))),
-        ("readings late by at most (99 %)", seconds(groups["late_s"].max())),
+        ("readings late by at most (99 %)", seconds(_largest(sources, "late_s"))),
     )
     rows = [figure for figure in figures if figure[1] != tables.NOTHING]
     return Table(caption="The machine meanwhile", columns=("what", "value"), rows=rows, numeric=("value",))
 
 
-def account_words(run: Row, phases: pd.DataFrame) -> str:
+def account_words(run: Mapping[str, Any], phases: Sequence[Record]) -> str:
     """Return the CPU seconds of all phases beside the account of the whole run; empty where one is missing."""
-    known = phases["cpu_s"].dropna()
-    if known.empty or is_absent(run["cpu_s"]) or not run["cpu_s"]:
+    known = [row["cpu_s"] for row in phases if row["cpu_s"] is not None]
+    if not known or is_absent(run["cpu_s"]) or not run["cpu_s"]:
         return ""
-    summed, counted = float(known.sum()), float(run["cpu_s"])
+    summed, counted = sum(known), float(run["cpu_s"])
     which = "the phases" if len(known) == len(phases) else f"the {len(known)} of {len(phases)} phases that have any"
     by = "" if is_absent(run["cpu_source"]) else f" ({run['cpu_source']})"
     return (
@@ -84,28 +81,33 @@ def account_words(run: Row, phases: pd.DataFrame) -> str:
     )
 
 
-def _first(what: str, rows: list[dict[Any, Any]]) -> str:
+def _largest(sources: Sequence[Record], name: str) -> float | None:
+    """Return the largest figure that a source of the run gave."""
+    known = (row[name] for row in sources if row["scope"] == "run" and row[name] is not None)
+    return max(known, default=None)
+
+
+def _first(what: str, rows: Sequence[Record]) -> str:
     """Return the best source of a quantity: a control group's name comes before the process tree's."""
     return _said(what, rows[0]) if rows else f"{what}: not read"
 
 
-def _said(what: str, row: Row) -> str:
-    partly = f"; {row['partly']}" if not is_absent(row["partly"]) and row["partly"] else ""
+def _said(what: str, row: Record) -> str:
+    partly = f"; {row['partly']}" if row["partly"] else ""
     return f"{what}: {row['source']} ({row['quality']}{partly})"
 
 
-def _is_read(row: Row, source: str) -> bool:
+def _is_read(row: Record, source: str) -> bool:
     return bool(row["source"] == source and row["readings"])
 
 
-def _missing(rows: list[dict[Any, Any]]) -> Iterator[str]:
+def _missing(rows: Sequence[Record]) -> Iterator[str]:
     for row in rows:
-        if is_absent(row["reason"]) or not row["reason"]:
-            continue
-        what = SOURCES.get(row["source"], row["source"])
-        since = f" from {seconds(row['lost_s'])} on" if row["readings"] else ""
-        yield f"{what}: not read{since}: {row['reason']}"
+        if row["reason"]:
+            what = SOURCES.get(row["source"], row["source"])
+            since = f" from {seconds(row['lost_s'])} on" if row["readings"] else ""
+            yield f"{what}: not read{since}: {row['reason']}"
 
 
 def _gigahertz(hertz: float | None) -> str:
-    return tables.NOTHING if hertz is None or is_absent(hertz) else f"{hertz / 1e9:.2f} GHz"
+    return tables.NOTHING if hertz is None else f"{hertz / 1e9:.2f} GHz"

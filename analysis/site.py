@@ -12,7 +12,7 @@ from analysis.addresses import STUDIES_ADDRESS, file_name, run_addresses, worklo
 from analysis.cells import CellResults, cell_results, compared, headline_cell
 from analysis.finding import COMPARED_TRACKS
 from analysis.gate_page import gate_page
-from analysis.groups import Parts
+from analysis.groups import Parts, Record, records
 from analysis.home_page import home_page
 from analysis.pages import empty_page, environments_page, runs_page
 from analysis.render import Page
@@ -83,7 +83,7 @@ def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPag
         _run_page(
             addresses[run["run_id"]],
             run,
-            [part.of(number) for part in parts],
+            [records(part.of(number)) for part in parts],
             files(run["run_id"]),
             recipes if run["track"] == "published" else workload_address(run["workload"]),
             repeat_words(run, again),
@@ -125,14 +125,14 @@ def _filled(entry: Any, paths: Sequence[str]) -> Any:  # noqa: ANN401 - whatever
 def _run_page(
     address: str,
     run: Mapping[Any, Any],
-    parts: Sequence[pd.DataFrame],
+    parts: Sequence[Sequence[Record]],
     files: RunFiles,
     workload: str,
     repeated: str,
 ) -> RunPage:
     """Return the page of a run; `parts` are its phases, epochs and steps on its grid."""
     phases, epochs, steps = parts
-    curve = curve_data(phases, epochs, steps, files.devices)
-    readings = RunReadings(curve, files.sources)
+    curve = curve_data(phases, epochs, steps, records(files.devices))
+    readings = RunReadings(curve, records(files.sources))
     made = run_page(address, run, phases, epochs, readings, files.raw, workload, repeated)
     return RunPage(page=made, curve_name=file_name(run["run_id"]), curve=curve)

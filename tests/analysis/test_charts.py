@@ -220,8 +220,7 @@ RUN = {
         }
         for n in range(4)
     ],
-    "phases": [{"phase": "train", "start_s": 0.0, "stop_s": 0.3}],
-    "disturbed": [{"start_s": 0.1, "stop_s": 0.2, "what": "other programs"}],
+    "phases": [{"phase": "train", "start_s": 0.0, "stop_s": 0.3, "disturbed": "other programs"}],
 }
 ALIGNED = pd.DataFrame(
     {

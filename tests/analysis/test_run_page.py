@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import queries
+from analysis.groups import Record, records
 from analysis.publish import write_runs
 from analysis.reader import read_results
 from analysis.render import Page
@@ -48,14 +50,19 @@ def devices(*rows: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame([{**empty, "device_index": 0, **row} for row in rows], columns=columns).astype(float)
 
 
+def table(rows: Sequence[Row], name: str) -> list[Record]:
+    """Return the rows of one table."""
+    return records(frame(rows, name))
+
+
 def data_of(grid: pd.DataFrame, found: pd.DataFrame, *rows: Row) -> dict[str, list[dict[str, Any]]]:
     """Return what the curves of a run are drawn from."""
-    return curve_data(frame(rows, "phases"), frame(rows, "epochs"), grid, found)
+    return curve_data(table(rows, "phases"), table(rows, "epochs"), records(grid), records(found))
 
 
-def sources_of(tmp_path: Path, *readings: ReadingRow) -> pd.DataFrame:
+def sources_of(tmp_path: Path, *readings: ReadingRow) -> list[Record]:
     """Return what each source gave, as the store answers."""
-    return write_store(tmp_path / "store", [run_row(), *readings]).query(queries.sources_of(["run1"]))
+    return records(write_store(tmp_path / "store", [run_row(), *readings]).query(queries.sources_of(["run1"])))
 
 
 def page_of(tmp_path: Path, rows: list[Row], run_id: str) -> Page:
@@ -106,9 +113,9 @@ def test_a_disturbed_interval_is_marked_where_it_was_trained() -> None:
     ]
     data = data_of(steps(1.0, 1.0), devices(), *rows)
 
-    assert data["disturbed"] == [{"start_s": 3.5, "stop_s": 5.5, "what": "other programs used 1.0 CPU s"}]
-    assert epochs_table(frame(rows, "epochs")).columns[-1] == "disturbed by"
-    assert [row[-1] for row in epochs_table(frame(rows, "epochs")).rows] == ["–", "other programs used 1.0 CPU s"]
+    assert [row["disturbed"] for row in data["phases"]] == ["", "", "other programs used 1.0 CPU s"]
+    assert epochs_table(table(rows, "epochs")).columns[-1] == "disturbed by"
+    assert [row[-1] for row in epochs_table(table(rows, "epochs")).rows] == ["–", "other programs used 1.0 CPU s"]
 
 
 def test_the_sources_of_the_curves_are_named_with_their_quality(tmp_path: Path) -> None:
@@ -136,8 +143,8 @@ def test_a_source_that_was_lost_says_from_when_and_why(tmp_path: Path) -> None:
 
 def test_a_run_without_readings_says_so() -> None:
     """Nothing is read, and nothing is nought."""
-    assert source_words(NO_SOURCES) == ["CPU: not read", "memory: not read"]
-    assert machine_table(NO_SOURCES).rows == []
+    assert source_words([]) == ["CPU: not read", "memory: not read"]
+    assert machine_table([]).rows == []
 
 
 def test_what_other_programs_used_is_what_is_left_of_the_machine(tmp_path: Path) -> None:
@@ -163,10 +170,10 @@ def test_phases_that_repeat_are_added_up_with_what_they_cost() -> None:
         phase_row(phase="train", index=1, start_s=3.1, duration_s=2.0, cpu_s=1.5, device_energy_j=1234.5),
         phase_row(phase="eval", index=1, start_s=5.1, duration_s=1.0, cpu_s=1.0, memory_peak_bytes=2**30),
     ]
-    table = phases_table(frame(rows, "phases"))
+    made = phases_table(table(rows, "phases"))
 
-    assert table.columns[4:] == ("CPU seconds", "peak memory", "energy of GPUs")
-    assert [row[3:] for row in table.rows] == [
+    assert made.columns[4:] == ("CPU seconds", "peak memory", "energy of GPUs")
+    assert [row[3:] for row in made.rows] == [
         ("4.00 s", "3.50 s", "–", "1,234 J (1 of 2)"),
         ("1.10 s", "1.00 s (1 of 2)", "1.00 GiB", "–"),
     ]
@@ -177,21 +184,19 @@ def test_the_cpu_seconds_of_the_phases_stand_beside_the_account_of_the_run() -> 
     rows = [TRAIN, phase_row(phase="eval", start_s=3.0, duration_s=1.0, cpu_s=0.96)]
     run = frame([run_row(cpu_s=3.0, cpu_source="cgroup_v1")], "runs").to_dict("records")[0]
 
-    assert account_words(run, frame(rows, "phases")) == (
+    assert account_words(run, table(rows, "phases")) == (
         "CPU seconds of the phases add up to 2.960 s; the account of the whole run (cgroup_v1) is 3.000 s: 1.3 % apart."
     )
-    assert "of the 2 of 3 phases that have any" in account_words(run, frame([*rows, phase_row()], "phases"))
-    assert account_words(run, frame([phase_row()], "phases")) == ""
+    assert "of the 2 of 3 phases that have any" in account_words(run, table([*rows, phase_row()], "phases"))
+    assert account_words(run, table([phase_row()], "phases")) == ""
 
 
 def test_the_page_of_a_run_shows_its_ending_its_phases_and_its_files() -> None:
     """A run that crashed has a page like any other."""
     run = frame([run_row(status="crashed", message=HOSTILE, exit_code=-11)], "runs").to_dict("records")[0]
-    readings = RunReadings(data_of(steps(1.0, 1.0), devices()), NO_SOURCES)
+    readings = RunReadings(data_of(steps(1.0, 1.0), devices()), [])
     raw = [RawFile("log.txt", 10, "raw/run1/log.txt"), RawFile("events.jsonl", 10**6, "")]
-    made = run_page(
-        "runs/run1.html", run, frame([phase_row()], "phases"), frame([], "epochs"), readings, raw, "studies.html"
-    )
+    made = run_page("runs/run1.html", run, table([phase_row()], "phases"), [], readings, raw, "studies.html")
     text = shown(made)
 
     assert made.path == "runs/run1.md"
