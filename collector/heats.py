@@ -65,7 +65,7 @@ def run_heats(work: Work, heats: Sequence[Heat], report: Reporter) -> Counter[st
             clean = not any(run.status in VOIDING or run.contaminated for run in runs)
             known = HeatHistory(attempts=known.attempts + 1, complete=known.complete + 1, clean=clean)
             if not known.is_done(work.suite.heat_attempts):
-                report.tell(f"{heat.name}: a run failed or was disturbed; the whole heat is run again")
+                report.repeat(heat)
     return statuses
 
 

@@ -78,6 +78,13 @@ class TerminalReporter:
         )
         self._progress.add_task("", total=len(self._left))
 
+    def repeat(self, heat: Heat) -> None:
+        """Say that a heat is run again, and count its runs anew."""
+        self.tell(f"{heat.name}: a run failed or was disturbed; the whole heat is run again")
+        self._left = [*heat.trials, *self._left]
+        task = self._progress.tasks[0]
+        self._progress.update(task.id, total=(task.total or 0) + len(heat.trials))
+
     def show_waiting(self, text: str) -> None:
         """Show what is waited for beside the bar."""
         self._progress.update(self._progress.task_ids[0], description=text)

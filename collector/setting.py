@@ -31,6 +31,10 @@ class Reporter(Protocol):
         """Say which heats of the campaign are to be run."""
         ...
 
+    def repeat(self, heat: Heat) -> None:
+        """Say that a heat is run again."""
+        ...
+
     def show_waiting(self, text: str) -> None:
         """Show, until a run begins, what is waited for."""
         ...
