@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from collector.data_files import DataFiles, write_idx
 from collector.events import Event, read_events
+from collector.evidence import EVERY_PART
 from collector.inputs import data_keys
 from collector.runner import RUNNERS, read_runner, resolve_command, runner_environment
 from collector.trial import TrialFile, write_trial
@@ -167,9 +168,10 @@ def _write_inputs(trial: TrialFile, folder: Path) -> None:
             values = generator.uniform(-0.05, 0.05, (*leading, *shape)).astype(np.float32)
             np.save(folder / name / f"{parameter}.npy", values)
     if trial.mode == "gate":
+        parts = f"{EVERY_PART}L" if trial.loader == "stream" else EVERY_PART
         counts = {"gate_dropout_repeats": GATE_REPEATS, "gate_frozen_steps": 0, "gate_traced_steps": 0}
         folders = {f"gate_{name}": str(folder / name) for name in ("checkpoint", "gradients")}
-        trial = trial.model_copy(update={**folders, **counts, "gate_dropout_rate": 0.0, "gate_parts": "ABCDEFGL"})
+        trial = trial.model_copy(update={**folders, **counts, "gate_dropout_rate": 0.0, "gate_parts": parts})
     write_trial(trial, folder / "trial.json")
 
 
