@@ -45,7 +45,7 @@ DURATIONS = (
     ("compile_s", "compilation, as the runtime says"),
 )
 SIZES = (
-    ("memory_peak_bytes", "peak resident memory"),
+    ("memory_peak_bytes", "peak memory"),
     ("device_bytes_used", "peak device memory in use"),
     ("device_bytes_reserved", "peak device memory reserved"),
 )
