@@ -237,7 +237,7 @@ class _Tail:
         kind = found[1].decode() if found else ""
         if kind in self._edges:
             self._watcher.note_edge(kind)
-            self._edges.discard(EDGE_ONCE if kind == EDGE_ONCE else "")
+            self._edges -= {kind} & {EDGE_ONCE}
 
 
 def _classify(watch: _Watch, launch: Launch, *, oom_killed: bool) -> tuple[str, str]:

@@ -18,9 +18,8 @@ import psutil
 
 from collector.telemetry import Source
 from collector.telemetry.cgroup import run_group
-from collector.telemetry.choice import RunTarget, open_sources
+from collector.telemetry.choice import RunTarget, open_devices, open_sources
 from collector.telemetry.machine import MachineSource
-from collector.telemetry.nvml import NvmlSource
 from collector.telemetry.rapl import RaplSource
 
 GRACE_S = 2.0  # after Ctrl-C, for a command that the terminal has told of it too
@@ -91,7 +90,7 @@ def _opened(target: RunTarget, *, machine: bool) -> Iterator[tuple[list[Source],
     if target.group.folders:
         pids = target.group.read_pids
     with contextlib.ExitStack() as stack:
-        sources = [*open_sources(target), NvmlSource(pids), *((MachineSource(), RaplSource()) if machine else ())]
+        sources = [*open_sources(target), open_devices(pids), *((MachineSource(), RaplSource()) if machine else ())]
         for source in sources:
             stack.callback(source.close)
         yield sources, pids

@@ -62,22 +62,23 @@ def proofs_of(
 
 def _chain(entry: Entry, cell: Cell, workloads: Path, runners: Path) -> Iterator[tuple[GateKey, Proof]]:
     """Yield the proof of an entry in a cell, and those that it builds on."""
-    base, parts = _base(entry, cell, workloads, runners)
-    if base is None:
+    foundation = _foundation(entry, cell, workloads, runners)
+    if foundation is None:
         loader = OF_LOADER if cell.loader == "stream" else ""
         yield gate_key(entry, cell), Proof(cell=cell, parts=EVERY_PART + loader)
         return
+    base, parts = foundation
     yield gate_key(entry, cell), Proof(cell=cell, parts=parts, builds_on=gate_key(entry, base))
     yield from _chain(entry, base, workloads, runners)
 
 
-def _base(entry: Entry, cell: Cell, workloads: Path, runners: Path) -> tuple[Cell | None, str]:
+def _foundation(entry: Entry, cell: Cell, workloads: Path, runners: Path) -> tuple[Cell, str] | None:
     """Return the cell on whose proof that of `cell` builds, and the parts left to it; None where it stands alone."""
     if cell.dtype != "fp32":
         return replace(cell, dtype="fp32"), OF_PRECISION
     own = read_workload(cell.workload.name, workloads).optimizer
     if cell.workload.optimizer.label == own.label:
-        return None, EVERY_PART
+        return None
     base = replace(cell, workload=cell.workload.model_copy(update={"optimizer": own}))
     supported = not reason_unsupported(base, entry, read_runner(entry.runner, runners))
-    return (base, OF_OPTIMIZER) if supported else (None, EVERY_PART)
+    return (base, OF_OPTIMIZER) if supported else None

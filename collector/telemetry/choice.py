@@ -76,10 +76,10 @@ def open_all_sources(run: RunTarget, own: Collection[int], procfs: Path = PROCFS
     """
     *quick, pss = open_sources(run, procfs)
     pids = run.group.read_pids if run.group.folders else ProcessTreeSource(run.pid, procfs, with_cpu=False).read_pids
-    return [*quick, MachineSource(procfs, own=own, cores=run.cores), RaplSource(), _open_devices(pids, procfs), pss]
+    return [*quick, MachineSource(procfs, own=own, cores=run.cores), RaplSource(), open_devices(pids, procfs), pss]
 
 
-def _open_devices(pids: Callable[[], Collection[int]], procfs: Path) -> Source:
+def open_devices(pids: Callable[[], Collection[int]], procfs: Path = PROCFS) -> Source:
     """Return the source of all devices; without a driver the library for them is not even loaded."""
     driver = procfs / "driver" / "nvidia"
     if not driver.exists():
