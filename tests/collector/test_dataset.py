@@ -357,7 +357,9 @@ def test_a_server_without_ranges_sends_the_whole_again(tmp_path: Path, server: S
     assert content_of(files) == list(CONTENT.values())
 
 
-@pytest.mark.parametrize("part", [b"not what the server has", gzip.compress(CONTENT["train-images"])])
+@pytest.mark.parametrize(
+    "part", [b"not what the server has", gzip.compress(CONTENT["train-images"])], ids=["wrong", "whole"]
+)
 def test_a_part_that_is_wrong_or_already_whole_does_no_harm(tmp_path: Path, server: Server, part: bytes) -> None:
     """A wrong part is thrown away and fetched anew; a whole one is used."""
     server.break_after = [0, 0, 0, 0]
@@ -399,6 +401,7 @@ def test_a_wrong_sum_is_reported_and_the_file_is_not_kept(tmp_path: Path, server
         (gzip.compress(b"\7" * 5), r"has 5 bytes; expected 11"),
         (gzip.compress(b"\7" * 5000), r"has more bytes; expected 11"),
     ],
+    ids=["cut", "page", "short", "long"],
 )
 def test_a_body_that_is_not_the_file_says_why(tmp_path: Path, server: Server, body: bytes, reason: str) -> None:
     """Truncated, an error page, too short, too long."""
