@@ -4,7 +4,7 @@
 
 As that repository is described: the default DataLoader with two workers, shuffling by itself; each example an image
 object that becomes a standardised tensor in Python, with the operations of torchvision's `MNIST`, `ToTensor` and
-`Normalize` (which itself took 82 µs for an image; it does not load beside PyTorch's CPU build, so they are written out);
+`Normalize` (which itself took 82 µs for an image; it does not load beside PyTorch's CPU build, so they stand here);
 SGD with momentum; loss and running accuracy read back after every batch; PyTorch's own initialisation, layout and
 defaults. One epoch of the trial's data and batch size. Prints the seconds of its epoch loop.
 """
