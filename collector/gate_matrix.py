@@ -78,12 +78,14 @@ def alone(
 
 
 def gate_table(results: Sequence[GateResult]) -> Table:
-    """Return the gate's matrix: entries down, workloads across; each says how many of its proofs passed."""
+    """Return the gate's matrix: entries down, workloads across, and how many proofs each entry was asked for."""
     workloads = sorted({result.key.workload for result in results})
-    table = Table(Column("entry", no_wrap=True), *(Column(name, overflow="fold") for name in workloads))
+    folded = (Column(name, overflow="fold") for name in workloads)
+    table = Table(Column("entry", no_wrap=True), *folded, Column("proofs", justify="right", no_wrap=True))
     for entry in sorted({result.key.entry for result in results}):
         mine = [result for result in results if result.key.entry == entry]
-        table.add_row(str(entry), *(_verdict([r for r in mine if r.key.workload == name]) for name in workloads))
+        verdicts = (_verdict([r for r in mine if r.key.workload == name]) for name in workloads)
+        table.add_row(str(entry), *verdicts, str(len(mine)))
     return table
 
 
@@ -98,6 +100,7 @@ def gate_notes(results: Sequence[GateResult]) -> list[str]:
 
 
 def _verdict(results: Sequence[GateResult]) -> str:
+    """Return what became of the proofs of an entry on a workload, in as few letters as a narrow terminal has."""
     tried = [result for result in results if not result.unsupported]
     if not tried:
         return "-"
@@ -105,5 +108,4 @@ def _verdict(results: Sequence[GateResult]) -> str:
     if failed:
         parts = sorted({row.part for result in failed for row in result.rows if not row.passed})
         return f"FAIL {','.join(parts)}"
-    star = "*" if any(row.exceptions for result in tried for row in result.rows) else ""
-    return f"pass{star}" + (f" ({len(tried)})" if len(tried) > 1 else "")
+    return "ok*" if any(row.exceptions for result in tried for row in result.rows) else "ok"
