@@ -64,8 +64,9 @@ def page_lines(speeds: pd.DataFrame, environment: pd.Series) -> Iterator[str]:
         f"Measured {environment['captured_at']:%d %B %Y} on {environment['cpu_model']}, {environment['cpu_cores']} "
         f"cores, one of them for training, float32. *The limit* is the machine's best matrix product on the same core, "
         f"measured before each heat ({least:.0f} to {most:.0f} GFLOP/s); an entry's share is the arithmetic of its "
-        "convolutions and dense layers per second against it. *Peak memory* is what the sampler told of all processes "
-        "of the run, their data included. "
+        "convolutions and dense layers per second against it. It may pass 100 %: fast convolutions do fewer "
+        "multiplications than are counted, and the machine's speed moves between the two measurements. "
+        "*Peak memory* is what the sampler told of all processes of the run, their data included. "
         "The headline variant of each runner is bold. A [baseline](../explanation/fairness.md) has no framework."
     )
     yield ""
