@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +11,12 @@ import typer
 
 from store.commands import DEFAULT_STORE, FormatOption, StorePath
 from store.database import Rows, Store
-from store.output import Format, write_rows
+from store.output import ESCAPE, Format, write_rows
 
 if TYPE_CHECKING:
     from analysis.finding import Finding
+
+WorkloadOption = Annotated[str | None, typer.Option(help="Only this workload.")]
 
 app = typer.Typer(no_args_is_help=True, help="Read the findings.")
 
@@ -43,36 +46,109 @@ def site(
 @app.command()
 def report(
     form: FormatOption = Format.TABLE,
-    workload: Annotated[str | None, typer.Option(help="Only this workload.")] = None,
+    workload: WorkloadOption = None,
     everything: Annotated[bool, typer.Option("--all", help="All campaigns, not only the latest.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="GitHub's Markdown, for a pull request.")] = False,
     store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Show the findings of the latest campaign.
 
-    Example: deadheat report --format csv
+    Example: deadheat report --markdown > comment.md
     """
-    from analysis.reader import read_measured
+    from analysis.markdown import markdown_report
+    from analysis.reader import read_machines, read_measured
     from analysis.report import latest_findings
+    from analysis.results import ResultsError
 
-    _write(latest_findings(read_measured(_open(store)), workload=workload, everything=everything), form)
+    if markdown and form is not Format.TABLE:
+        raise ResultsError(f"--markdown: got --format {form} too; expected one of the two. Leave one out.")
+    opened = _open(store)
+    measured = read_measured(opened)
+    found = latest_findings(measured, workload=workload, everything=everything)
+    if markdown:
+        typer.echo(markdown_report(found, measured, read_machines(opened)), nl=False)
+        return
+    _write(found, form)
 
 
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="An entry (runner:variant), or a runner.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The entry that is compared with A.")],
-    workload: Annotated[str | None, typer.Option(help="Only this workload.")] = None,
+    workload: WorkloadOption = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="A clock, train or e2e (default: both), or one of 'deadheat schema metrics'."),
+    ] = None,
     form: FormatOption = Format.TABLE,
     store: StorePath = DEFAULT_STORE,
 ) -> None:
-    """Compare two entries in the heats where both completed.
+    """Compare two entries in the heats where both completed: the verdict, the numbers, and why.
 
-    Example: deadheat compare python_pytorch python_jax --workload mnist_mlp
+    Exit code 1: there is no number to compare, and a sentence says why.
+
+    Example: deadheat compare python_pytorch julia_stdlib --workload mnist_mlp
     """
-    from analysis.reader import read_measured
-    from analysis.report import compared
+    from analysis.frames import read_measurements
+    from analysis.reader import read_machines, read_measured
+    from analysis.versus import versus
 
-    _write(compared(read_measured(_open(store)), first, second, workload=workload), form)
+    opened = _open(store)
+    if opened.is_empty():
+        _write([], form)
+        raise typer.Exit(1)
+    found = versus(
+        read_measured(opened),
+        read_measurements(opened),
+        read_machines(opened),
+        (first, second),
+        workload=workload,
+        metric=metric,
+    )
+    if found.apart:
+        typer.echo(f"{found.apart}.", err=form is not Format.TABLE)
+    if form is not Format.TABLE:
+        _write(found.findings, form)
+    else:
+        typer.echo("\n".join(found.texts).translate(ESCAPE), nl=False)
+    if not found.has_number:
+        raise typer.Exit(1)
+
+
+@app.command()
+def trends(
+    workload: WorkloadOption = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Of 'deadheat schema metrics'; may be repeated.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="New is what was raised since this day (UTC).")
+    ] = None,
+    fail: Annotated[bool, typer.Option("--fail-on-regression", help="Exit code 1 where a regression is new.")] = False,
+    versions: Annotated[Path | None, typer.Option(help="TOML: the current version of each framework.")] = None,
+    form: FormatOption = Format.TABLE,
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Show what changed over campaigns, which versions changed with it, and how old the numbers are.
+
+    New is what the newest campaign of its machine raised: an alarm is new once.
+
+    Example: deadheat trends --fail-on-regression
+    """
+    from analysis.reader import read_current_versions, read_trends
+    from analysis.trends import Kind, stalenesses
+    from analysis.trends_text import shift_rows, shifts_in, trends_text
+
+    opened = _open(store)
+    current = read_current_versions(opened, versions)
+    runs, environments, found = read_trends(opened, metric or [], workload)
+    day = None if since is None else since.replace(tzinfo=UTC)
+    if form is Format.TABLE:
+        text = trends_text(found, stalenesses(runs, environments, datetime.now(UTC), current), day)
+        typer.echo(text.translate(ESCAPE), nl=False)
+    else:
+        write_rows(Rows(*shift_rows(found, day)), form)
+    if fail and any(is_new for _, _, is_new in shifts_in(found, day, [Kind.REGRESSION])):
+        typer.echo("A regression is new.", err=True)
+        raise typer.Exit(1)
 
 
 def _write(findings: Sequence[Finding], form: Format) -> None:

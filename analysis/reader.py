@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from analysis import frames, queries
-from analysis.results import Measured, Results
+from analysis.results import Measured, Results, ResultsError
+from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
+from store.metrics import METRICS
 
 if TYPE_CHECKING:
     from store.database import Store
+
+CURRENT_VERSIONS = "current_versions.toml"  # in the store's folder
+_VERSIONS_FORM = 'a version in quotes per framework, such as Flux = "0.16.11"'
 
 
 def read_measured(store: Store) -> Measured:
@@ -33,4 +43,59 @@ def read_results(store: Store) -> Results:
         gates=frames.read_latest_gates(store),
         environments=frames.read_environments(store),
         aligned=store.query(queries.aligned_readings()),
+        current_versions=read_current_versions(store),
     )
+
+
+def read_machines(store: Store) -> dict[str, str]:
+    """Return the machine of each environment, in words."""
+    return machines(frames.read_environments(store))
+
+
+def read_current_versions(store: Store, path: Path | None = None) -> dict[str, str]:
+    """Return the newest version of each framework, by its name: of a file, or of the one in the store's folder.
+
+    Nothing is asked of the network. Without any file nothing is known.
+
+    Raises
+    ------
+    ResultsError
+        If the file is not there though it was named, or is not a list of names with versions.
+    """
+    place = path or store.path / CURRENT_VERSIONS
+    if path is None and not place.is_file():
+        return {}
+    try:
+        content = tomllib.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as reason:
+        raise ResultsError(
+            f"{place}: cannot be read ({reason}); expected {_VERSIONS_FORM}. Correct the file."
+        ) from None
+    for name, version in content.items():
+        if not isinstance(version, str):
+            raise ResultsError(f"{place}: {name}: got {version!r}; expected {_VERSIONS_FORM}. Put it in quotes.")
+    return dict(content)
+
+
+def read_trends(
+    store: Store, metrics: Sequence[str] = (), workload: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Trend]]:
+    """Return the runs and environments of a store with the trends of some metrics, those of pages without any.
+
+    Raises
+    ------
+    ResultsError
+        If a metric or the workload is not known.
+    """
+    runs, environments = frames.read_counted_runs(store), frames.read_environments(store)
+    if unknown := [name for name in metrics if name not in METRICS]:
+        raise ResultsError(f"--metric: got {unknown[0]!r}; expected one of {', '.join(METRICS)}. Correct the name.")
+    known = sorted(set(runs["workload"]))
+    if workload is not None:
+        if workload not in known:
+            raise ResultsError(
+                f"--workload: got {workload!r}; measured are {', '.join(known) or 'none'}. Name one of these."
+            )
+        runs = runs[runs["workload"] == workload]
+    found = find_series(runs, environments, frames.read_measurements(store), metrics or DEFAULT_METRICS)
+    return runs, environments, find_trends(found, environments)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.comparison import Verdict
-from analysis.finding import Cell, Finding
+from analysis.finding import CLOCKS, Cell, Finding
 from analysis.results import Measured, ResultsError, latest_campaign
 from analysis.sentences import entry_name, sentence
-from analysis.words import cell_title, difference_words, interval_words, seconds
+from analysis.words import cell_title, difference_words, interval_words, value_words
+from store.metrics import METRICS
 
 TABLE_COLUMNS = ["clock", "candidate", "it took", "baseline", "that took", "difference", "95 % interval", "heats", "verdict"]  # fmt: skip  # noqa: E501
 CELL_COLUMNS = [field.name for field in fields(Cell)]
@@ -46,29 +49,71 @@ def compared(measured: Measured, first: str, second: str, *, workload: str | Non
     ResultsError
         If an entry or the workload was never measured, or both names mean the same entry.
     """
-    one, other = find_entry(measured.runs, first), find_entry(measured.runs, second)
+    one, other = find_entry(measured, first), find_entry(measured, second)
     if one == other:
         raise ResultsError(f"compare: {first!r} and {second!r} are both {one}; expected two entries. Name another.")
     published = [f for f in measured.findings() if {f.baseline, f.candidate} == {one, other}]
     cells = {finding.cell for finding in published}
     others = [f for f in _unplanned(measured, one, other) if f.cell not in cells]
-    return _of_workload([*published, *others], workload)
+    known = {*measured.runs["workload"], *measured.unavailable["workload"]}
+    if workload is not None and workload not in known:
+        raise ResultsError(f"--workload: got {workload!r}; measured are {listed(known)}. {_near(workload, known)}")
+    return [finding for finding in (*published, *others) if workload in (None, finding.cell.workload)]
 
 
-def find_entry(runs: pd.DataFrame, name: str) -> str:
+def find_entry(measured: Measured, name: str) -> str:
     """Return the entry that `name` means: itself, or the headline variant of a runner.
 
     Raises
     ------
     ResultsError
-        If no run is of that entry.
+        If no run is of that entry, and none was to be.
     """
-    known = runs.drop_duplicates("entry")
-    mine = known[(known["entry"] == name) | ((known["runner"] == name) & known["headline"])]
-    if mine.empty:
-        listed = ", ".join(sorted(known["entry"])) or "none"
-        raise ResultsError(f"compare: {name!r} was never measured; measured are {listed}. Name one of these.")
-    return str(mine["entry"].iloc[0])
+    columns = ["entry", "runner", "headline"]
+    gated = measured.gates.assign(entry=measured.gates["runner"] + ":" + measured.gates["variant"], headline=True)
+    known = pd.concat(
+        [frame[columns] for frame in (measured.runs, measured.unavailable, gated) if len(frame)] or [gated]
+    )
+    known = known.drop_duplicates("entry")
+    mine = known[(known["entry"] == name) | ((known["runner"] == name) & known["headline"].astype(bool))]
+    if len(mine):
+        return str(mine["entry"].iloc[0])
+    entries = sorted(known["entry"])
+    if variants := [entry for entry in entries if entry.startswith(f"{name}:")]:
+        raise ResultsError(
+            f"compare: {name!r} was measured, but not its headline variant; measured are {listed(variants)}. "
+            "Name the variant too."
+        )
+    near, there = _near(name, [*entries, *known["runner"]]), listed(set(measured.runs["entry"]))
+    raise ResultsError(f"compare: {name!r} was never measured; measured are {there}. {near}")
+
+
+def find_metric(name: str) -> str:
+    """Return the clock or the metric that `name` means: "train" is the train clock, and so is "train_clock_s".
+
+    Raises
+    ------
+    ResultsError
+        If there is none of that name.
+    """
+    clocks = {alias: clock for clock in CLOCKS for alias in (clock, f"{clock}_clock_s", f"time_to_target_{clock}_s")}
+    if name in clocks:
+        return clocks[name]
+    if name not in METRICS:
+        known = [*CLOCKS, *METRICS]
+        raise ResultsError(f"--metric: got {name!r}; expected one of {listed(known)}. {_near(name, known)}")
+    return name
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names one after the other, those of a set in order; "none" without any."""
+    return ", ".join(sorted(names) if isinstance(names, (set, frozenset)) else names) or "none"
+
+
+def campaign_order(runs: pd.DataFrame) -> list[str]:
+    """Return the campaigns, the one with the run that started last first."""
+    last = runs.groupby("campaign_id")["started_at"].max().sort_values(ascending=False)
+    return [str(campaign_id) for campaign_id in last.index]
 
 
 def by_cell(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
@@ -97,16 +142,32 @@ def _of_workload(findings: list[Finding], workload: str | None) -> list[Finding]
     known = sorted({finding.cell.workload for finding in findings})
     if workload is not None and workload not in known:
         raise ResultsError(
-            f"--workload: got {workload!r}; there are findings on {', '.join(known) or 'none'}. Name one of these."
+            f"--workload: got {workload!r}; there are findings on {listed(known)}. {_near(workload, known)}"
         )
     return [finding for finding in findings if workload in (None, finding.cell.workload)]
 
 
+def _near(name: str, known: Iterable[str]) -> str:
+    """Return what to do about a name that nobody knows."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=1) or [other for other in names if name and name in other]
+    return f"Did you mean {near[0]!r}?" if near else "Name one of these."
+
+
 def _unplanned(measured: Measured, first: str, second: str) -> list[Finding]:
-    """Return `second` against `first` as if `first` were the baseline, without a verdict."""
-    rebased = measured.against(first).findings()
-    found = [finding for finding in rebased if finding.candidate == second and finding.heats]
-    return [_observation(finding) for finding in found]
+    """Return `second` against `first` as if `first` were the baseline, without a verdict.
+
+    Only cells that both ran in are looked at, and those where one of them was the baseline are not.
+    """
+    runs = measured.runs
+    numbers = runs.groupby(CELL_COLUMNS, sort=False, dropna=False).ngroup()
+    both = set(numbers[runs["entry"] == first]) & set(numbers[runs["entry"] == second])
+    planned = set(numbers[runs["baseline"].isin([first, second])])
+    mine = np.isin(numbers, list(both - planned))
+    if not mine.any():
+        return []
+    rebased = replace(measured, runs=runs[mine]).against(first).findings()
+    return [_observation(finding) for finding in rebased if finding.candidate == second]
 
 
 def _observation(finding: Finding) -> Finding:
@@ -129,9 +190,9 @@ def _table_row(finding: Finding) -> tuple[Any, ...]:
     return (
         finding.clock,
         entry_name(finding.candidate, is_headline=finding.candidate_headline),
-        seconds(finding.candidate_value),
+        value_words(finding.candidate_value, finding.unit),
         baseline,
-        seconds(finding.baseline_value),
+        value_words(finding.baseline_value, finding.unit),
         difference_words(finding),
         interval_words(finding),
         finding.heats,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -44,6 +45,7 @@ class Results:
     gates: pd.DataFrame  # the last of each part
     environments: pd.DataFrame
     aligned: pd.DataFrame  # CPU and memory of every run on its grid: the view aligned_readings
+    current_versions: Mapping[str, str] = field(default_factory=dict)  # the newest of each framework, where known
 
 
 def latest_campaign(runs: pd.DataFrame) -> str:

@@ -21,6 +21,7 @@ from analysis.results import Results
 from analysis.run_curves import curve_data
 from analysis.run_page import RawFile, RunReadings, run_page
 from analysis.studies_page import studies_page
+from analysis.trends_page import trends_page
 from analysis.workload_page import workload_page
 
 
@@ -52,6 +53,7 @@ def result_pages(results: Results) -> list[Page]:
         home_page(results, cells, headline) if headline else empty_page(has_studies=studies is not None),
         *_workload_pages(results, cells, addresses),
         *([studies] if studies else []),
+        trends_page(results),
         runs_page(results, addresses),
         gate_page(results),
         environments_page(results),

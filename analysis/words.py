@@ -49,6 +49,19 @@ def seconds(value: float | None) -> str:
     return NOTHING if value is None or is_absent(value) else sentences.seconds(value)
 
 
+def value_words(value: float | None, unit: str) -> str:
+    """Return a value of a metric with its unit; a dash where there is none.
+
+    >>> value_words(3.0, "s"), value_words(3 * 2**30, "B"), value_words(1234.5, "1/s"), value_words(None, "s")
+    ('3.00 s', '3.00 GiB', '1,234/s', '–')
+    """
+    if unit == "s":
+        return seconds(value)
+    if unit == "B":
+        return tables.memory(value)
+    return tables.number(value) + ("" if unit == "1" or value is None else unit.removeprefix("1"))
+
+
 def difference_words(finding: Finding) -> str:
     """Return a difference without the name of the baseline; a dash where there is none.
 

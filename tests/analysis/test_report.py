@@ -118,13 +118,6 @@ def test_csv_and_json_hold_every_field_exactly(store: Path) -> None:
         assert row["ratio"] == ("" if exact["ratio"] is None else repr(exact["ratio"]))
 
 
-def test_a_comparison_in_the_terminal_shows_both_clocks(store: Path) -> None:
-    """One row and one sentence each."""
-    text = told("compare", "python_pytorch", "python_jax", "--workload", "mnist_mlp", "--store", str(store))
-
-    assert text.count("slower") == 4
-
-
 def test_an_empty_store_is_a_sentence_and_no_error(tmp_path: Path) -> None:
     """Nothing was measured, nothing is wrong."""
     assert "There are no findings" in told("report", "--store", str(tmp_path))

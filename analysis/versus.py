@@ -1,0 +1,74 @@
+"""Two entries against each other: every finding there is, or why there is none (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.comparison_text import comparison_text, newest_first
+from analysis.finding import CLOCKS, Finding
+from analysis.observations import observed
+from analysis.report import campaign_order, compared, find_entry, find_metric
+from analysis.results import Measured
+from analysis.why import why, why_apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versus:
+    """What there is to say about two entries; `apart` says why there is no finding at all, else it is empty."""
+
+    measured: Measured
+    findings: Sequence[Finding]
+    apart: str
+    machines: Mapping[str, str]  # of each environment
+
+    @property
+    def has_number(self) -> bool:
+        """Whether anything could be compared."""
+        return any(finding.ratio is not None for finding in self.findings)
+
+    @property
+    def texts(self) -> list[str]:
+        """One text per work and clock: that of the newest campaign, with earlier ones in a line each."""
+        groups = newest_first(self.findings, campaign_order(self.measured.runs))
+        return [
+            comparison_text(
+                group[0],
+                why(group[0], self.measured),
+                self.machines.get(group[0].cell.environment_id, group[0].cell.environment_id),
+                group[1:],
+            )
+            for group in groups
+        ]
+
+
+def versus(
+    measured: Measured,
+    measurements: pd.DataFrame,
+    machines: Mapping[str, str],
+    names: tuple[str, str],
+    *,
+    workload: str | None = None,
+    metric: str | None = None,
+) -> Versus:
+    """Return the second entry against the first, on both clocks or on one metric.
+
+    Raises
+    ------
+    ResultsError
+        If an entry, the workload or the metric is not known.
+    """
+    chosen = None if metric is None else find_metric(metric)
+    findings = compared(measured, *names, workload=workload)
+    if chosen in CLOCKS:
+        findings = [finding for finding in findings if finding.clock == chosen]
+    elif chosen is not None:
+        once = [finding for finding in findings if finding.clock == CLOCKS[0]]
+        findings = [observed(finding, measured.runs, measurements, chosen) for finding in once]
+    apart = ""
+    if not findings:
+        first, second = (find_entry(measured, name) for name in names)
+        apart = why_apart(measured, first, second, workload, machines)
+    return Versus(measured=measured, findings=findings, apart=apart, machines=machines)
