@@ -6,6 +6,7 @@ A file `toolchains/<language>.toml` says which packages, how the language is sta
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import re
 import shutil
@@ -82,7 +83,12 @@ def read_toolchain(language: str, folder: Path = TOOLCHAINS) -> Toolchain:
 
 
 def find_toolchain(language: str, *, root: Path = PROJECT) -> Path | None:
-    """Return the executable of `language`: the one unpacked under `root`, else the one on the PATH, else None."""
+    """Return the executable of `language`, or None.
+
+    The one that `DEADHEAT_<LANGUAGE>` names comes first, then the one unpacked under `root`, then the one on the PATH.
+    """
+    if named := os.environ.get(f"DEADHEAT_{language.upper()}"):
+        return Path(named)
     unpacked = root / UNPACKED / "bin" / language
     if unpacked.exists():
         return unpacked

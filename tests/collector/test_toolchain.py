@@ -238,6 +238,16 @@ def test_a_language_that_is_nowhere_is_not_found(tmp_path: Path):
     assert find_toolchain("no-such-language", root=tmp_path) is None
 
 
+def test_an_executable_that_a_variable_names_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One language, two versions: what was unpacked stays, and is not used."""
+    unpacked = tmp_path / ".toolchains/bin/owl"
+    unpacked.parent.mkdir(parents=True)
+    unpacked.touch()
+    monkeypatch.setenv("DEADHEAT_OWL", str(tmp_path / "my owl"))
+
+    assert find_toolchain("owl", root=tmp_path) == tmp_path / "my owl"
+
+
 def test_versions_are_compared_as_numbers():
     """1.10 is newer than 1.5, and no version is never enough."""
     assert is_new_enough("1.10.4", "1.5")

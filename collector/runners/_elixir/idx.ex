@@ -1,7 +1,30 @@
 defmodule Deadheat.Idx do
   @moduledoc """
-  Reads IDX files of unsigned bytes, the form in which MNIST was published.
+  Reads IDX files, the form in which MNIST was published.
   """
+
+  @doc """
+  Reads an array of unsigned bytes or of int32 with any number of dimensions: its type, its shape, and its elements in
+  order, those of int32 little-endian.
+  """
+  @spec read!(Path.t()) :: {:u8 | :s32, [non_neg_integer], binary}
+  def read!(path) do
+    with <<0::16, code, rank, rest::binary>> when code in [0x08, 0x0C] <- File.read!(path),
+         <<sizes::binary-size(rank)-unit(32), data::binary>> <- rest,
+         shape = for(<<size::32 <- sizes>>, do: size),
+         {type, data, bytes} = elements(code, data),
+         true <- byte_size(data) == Enum.product(shape) * bytes do
+      {type, shape, data}
+    else
+      _ ->
+        raise ArgumentError,
+              "#{path}: got #{File.stat!(path).size} bytes that are no IDX file of unsigned bytes or int32, or not as " <>
+                "many as its header says; expected one. Fetch the data set again."
+    end
+  end
+
+  defp elements(0x08, data), do: {:u8, data, 1}
+  defp elements(0x0C, data), do: {:s32, for(<<x::signed-32 <- data>>, into: <<>>, do: <<x::little-signed-32>>), 4}
 
   @doc "Reads images: their number, the pixels of each, and all pixels in order."
   @spec read_images!(Path.t()) :: {non_neg_integer, pos_integer, binary}

@@ -18,7 +18,7 @@ Code.require_file("events.ex", shared)
 alias Deadheat.Events
 
 compile_all = fn ->
-  for file <- ~w(trial npy idx), do: Code.require_file(file <> ".ex", shared)
+  for file <- ~w(gc trial npy idx), do: Code.require_file(file <> ".ex", shared)
 
   for file <- ~w(runtime unroll vector tensor data model optimizer setup train gate) do
     Code.require_file(file <> ".ex", __DIR__)

@@ -3,6 +3,8 @@ defmodule ElixirBeam.Runtime do
   What the BEAM is told about this process, and what it tells afterwards.
   """
 
+  alias Deadheat.Gc
+
   # 64 MB. A step allocates about 20 MB and leaves 8 MB alive (weights and moments, 24 bytes a number and its share of
   # a chunk). A larger heap is collected less often, but at 128 MB touching it first costs more than that saves.
   @heap_words 8_000_000
@@ -13,19 +15,13 @@ defmodule ElixirBeam.Runtime do
     Process.flag(:min_heap_size, @heap_words)
     # Every step replaces all weights and moments: an old generation would only collect the dead.
     Process.flag(:fullsweep_after, 0)
-    :erlang.system_flag(:microstate_accounting, true)
-    :ok
+    Gc.start()
   end
 
   @doc "What `run_stop` reports."
   @spec facts() :: keyword
   def facts do
     # The BEAM has no switch for subnormal floats.
-    [flushes_subnormals: false, threads: :erlang.system_info(:schedulers_online), gc_s: gc_s()]
-  end
-
-  defp gc_s do
-    ticks = :microstate_accounting |> :erlang.statistics() |> Enum.map(& &1.counters.gc) |> Enum.sum()
-    :erlang.convert_time_unit(ticks, :perf_counter, :nanosecond) / 1.0e9
+    [flushes_subnormals: false, threads: :erlang.system_info(:schedulers_online), gc_s: Gc.seconds()]
   end
 end

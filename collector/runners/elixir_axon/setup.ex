@@ -1,0 +1,45 @@
+defmodule ElixirAxon.Setup do
+  @moduledoc """
+  What this runner can do, told from the trial alone: before the framework is loaded.
+  """
+
+  alias Deadheat.Trial
+
+  @supported %{
+    "data.format" => ["idx", "cifar10_binary"],
+    "device" => ["cpu", "cuda"],
+    "dtype" => ["fp32", "tf32"],
+    "loader" => ["resident"],
+    "loss" => ["softmax_cross_entropy"],
+    "mode" => ["train", "steps", "infer", "gate"],
+    "model" => ["mlp", "lenet5", "cnn", "keras_cnn", "resnet18", "resnet50"],
+    "optimizer" => ["sgd", "adam", "adamw"],
+    "optimizer.schedule" => ["constant", "cosine"],
+    "variant" => ["exla", "exla_loop", "torchx", "torchx_loop", "emlx", "emlx_loop"]
+  }
+
+  @doc "Why this runner cannot do the trial, or nil."
+  @spec obstacle(Trial.t()) :: String.t() | nil
+  def obstacle(trial) do
+    Enum.find_value(@supported, fn {key, known} ->
+      value = Trial.text!(trial, key)
+      unless value in known, do: "#{key} is #{value}; this runner knows #{Enum.join(known, ", ")}"
+    end) || precision(trial)
+  end
+
+  @doc "Why its epochs cannot be cut as the trial asks, or nil."
+  @spec uncut(Trial.t(), pos_integer) :: String.t() | nil
+  def uncut(trial, examples) do
+    batches = ceil(examples / Trial.integer!(trial, "batch_size"))
+    parts = Trial.integer!(trial, "evaluations_per_epoch")
+    if parts > batches, do: "evaluations_per_epoch is #{parts}; expected at most #{batches}, the batches of an epoch"
+  end
+
+  # Only XLA can be told how precise a GPU's products shall be.
+  defp precision(%{"dtype" => "tf32"} = trial) do
+    unless Trial.text!(trial, "device") == "cuda" and String.starts_with?(trial["variant"], "exla"),
+      do: "dtype is tf32; of this runner's variants only exla on a GPU computes in it"
+  end
+
+  defp precision(_), do: nil
+end
