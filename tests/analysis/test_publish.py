@@ -69,7 +69,7 @@ def test_a_site_has_a_page_for_each_workload_and_run(built: Path, store: Store) 
 
     assert {f"runs/{run_id}.html" for run_id in run_ids} < found
     assert {"workloads/mnist_mlp.html", "workloads/mnist_mlp_steps.html", "workloads/mnist_lenet.html"} < found
-    assert {"index.html", "gate.html", "environments.html", "data.html", "runs/index.html"} < found
+    assert {"index.html", "gate.html", "environments.html", "data.html", "trends.html", "runs/index.html"} < found
     assert {"explanation/method.html", "reference/runner-contract.html", "how-to/measure.html"} < found
 
 
