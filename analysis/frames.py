@@ -75,6 +75,11 @@ def read_environments(store: Store) -> pd.DataFrame:
     return _read_view(store, "environments", "environments", "captured_at, environment_id")
 
 
+def read_published(store: Store) -> pd.DataFrame:
+    """Return what earlier studies published, and what was imported (`PublishedRow`)."""
+    return _read_view(store, "published", "published", "study, place, system, workload, metric, conditions, value")
+
+
 def with_entry(runs: pd.DataFrame) -> pd.DataFrame:
     """Return `runs` with the column `entry`, "runner:variant", and values that groups can be made of.
 

@@ -211,6 +211,15 @@ GROUP BY ALL
 ORDER BY ALL"""
 
 
+def published(study: str = "") -> str:
+    """Return every number that studies published, of one or of all, with what is suspicious about it."""
+    mine = f"\nWHERE study = {literal(study)}" if study else ""
+    return f"""\
+SELECT study, place, system, workload, metric, value, unit, conditions, suspicion
+FROM published{mine}
+ORDER BY ALL"""
+
+
 def declined(campaign_id: str, workload: str) -> str:
     """Return who was unavailable or unable in which cells of a campaign, and why."""
     return f"""\

@@ -13,6 +13,7 @@ from analysis import frames, queries
 from analysis.results import Measured, Results, ResultsError
 from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from store.metrics import METRICS
+from store.study import read_studies
 
 if TYPE_CHECKING:
     from store.database import Store
@@ -43,6 +44,8 @@ def read_results(store: Store) -> Results:
         gates=frames.read_latest_gates(store),
         environments=frames.read_environments(store),
         aligned=store.query(queries.aligned_readings()),
+        published=frames.read_published(store),
+        studies=read_studies(),
         current_versions=read_current_versions(store),
     )
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.finding import Finding
 from analysis.findings import find_all
+from store.study import Study
 
 
 class ResultsError(ValueError):
@@ -45,6 +46,8 @@ class Results:
     gates: pd.DataFrame  # the last of each part
     environments: pd.DataFrame
     aligned: pd.DataFrame  # CPU and memory of every run on its grid: the view aligned_readings
+    published: pd.DataFrame  # what earlier studies published, and what was imported
+    studies: tuple[Study, ...]  # those that the package brings, with their claims
     current_versions: Mapping[str, str] = field(default_factory=dict)  # the newest of each framework, where known
 
 

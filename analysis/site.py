@@ -20,7 +20,7 @@ from analysis.repeats import repeat_words, repeats
 from analysis.results import Results
 from analysis.run_curves import curve_data
 from analysis.run_page import RawFile, RunReadings, run_page
-from analysis.studies_page import studies_page
+from analysis.studies_page import recipes_of, studies_page
 from analysis.trends_page import trends_page
 from analysis.workload_page import workload_page
 
@@ -48,11 +48,11 @@ def result_pages(results: Results) -> list[Page]:
     cells = cell_results(results)
     headline = headline_cell(cells)
     addresses = run_addresses(results.runs["run_id"])
-    studies = studies_page(cells)
+    has_recipes = bool(recipes_of(cells))
     return [
-        home_page(results, cells, headline) if headline else empty_page(has_studies=studies is not None),
+        home_page(results, cells, headline) if headline else empty_page(has_studies=has_recipes),
         *_workload_pages(results, cells, addresses),
-        *([studies] if studies else []),
+        studies_page(results, cells),
         trends_page(results),
         runs_page(results, addresses),
         gate_page(results),
@@ -79,15 +79,13 @@ def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPag
     again = repeats(results.runs)
     numbers = {run_id: number for number, run_id in enumerate(results.runs["run_id"])}
     parts = [Parts(frame, numbers) for frame in (results.phases, results.measured.epochs, results.aligned)]
-    published = results.runs[(results.runs["track"] == "published") & (results.runs["heat_id"] != "")]
-    recipes = STUDIES_ADDRESS if len(published) else "runs/index.html"  # nobody ran any: there is no page of them
     return [
         _run_page(
             addresses[run["run_id"]],
             run,
             [records(part.of(number)) for part in parts],
             files(run["run_id"]),
-            recipes if run["track"] == "published" else workload_address(run["workload"]),
+            STUDIES_ADDRESS if run["track"] == "published" else workload_address(run["workload"]),
             repeat_words(run, again),
         )
         for number, run in enumerate(results.runs.to_dict("records"))

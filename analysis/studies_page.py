@@ -1,4 +1,4 @@
-"""The page of studies: their recipes as published beside equal work, never ranked (pure)."""
+"""The page of studies: their claims audited, their recipes as published beside equal work, never ranked (pure)."""
 
 from __future__ import annotations
 
@@ -10,68 +10,75 @@ import pandas as pd
 from analysis import queries, tables
 from analysis.addresses import STUDIES_ADDRESS, source, workload_address
 from analysis.cells import CellResults
+from analysis.claims_rules import suspicions
+from analysis.claims_section import imported_table, section, summary_table
 from analysis.finding import Cell
 from analysis.render import Page, page
+from analysis.results import Results
 from analysis.tables import Table
 from analysis.words import optimizer_words, seconds
+from store.study import Study
 
-STUDIES = {
-    "paper": "The 2022 Elixir/Python paper",
-    "repo": "The 2022 PyTorch/Flux repository",
-    "blog": "The Julia/Python blog post",
-}
-# The workload of ours that asks a recipe's question as equal work, by the recipe's study and the end of its name.
-EQUAL_WORK = {
-    ("paper", "mnist"): "mnist_mlp",
-    ("paper", "cifar10"): "cifar10_cnn",
-    ("repo", "lenet"): "mnist_lenet",
-    ("repo", "resnet18"): "mnist_resnet18",
-    ("blog", "mnist"): "mnist_cnn",
-}
 COLUMNS = (
     "what", "entry", "parameters", "optimizer", "batch size", "loader", "epochs", "runs", "the study's seconds",
     "seconds per epoch", "accuracy",
 )  # fmt: skip
 
 
-def studies_page(cells: Sequence[CellResults]) -> Page | None:
-    """Return the page of all recipes that were run, a section per study; none where there are no such runs.
+def studies_page(results: Results, cells: Sequence[CellResults]) -> Page:
+    """Return the page of all studies: their claims audited, and their recipes beside equal work.
 
     Parameters
     ----------
     cells
-        Every cell, the newest campaign's first; recipes are those of the track `published`.
+        Every cell of the results, the newest campaign's first; recipes are those of the track `published`.
     """
-    recipes: dict[str, list[CellResults]] = {}
+    found = suspicions(results.published)
+    recipes = recipes_of(cells)
+    sections = [
+        {
+            **section(study, found, cells),
+            "recipes": [
+                _recipe(mine, equal_work(mine, study, cells))
+                for name, mine in recipes.items()
+                if name in recipe_names(study)
+            ],
+        }
+        for study in results.studies
+    ]
+    known = {name for study in results.studies for name in recipe_names(study)}
+    others = [_recipe(mine, []) for name, mine in recipes.items() if name not in known]
+    context = {
+        "summary": summary_table(results.studies, found),
+        "sections": sections,
+        "others": others,
+        "imported": imported_table(results.published),
+        "query_all": queries.published(),
+    }
+    charts = tuple(part["chart"] for part in sections if part["chart"])
+    return page(source(STUDIES_ADDRESS), "studies.md.jinja", context, charts)
+
+
+def recipes_of(cells: Sequence[CellResults]) -> dict[str, list[CellResults]]:
+    """Return the newest campaign's cells of each recipe that was run, in the order of their names."""
+    found: dict[str, list[CellResults]] = {}
     for mine in cells:
         if mine.cell.track == "published":
-            recipes.setdefault(mine.cell.workload, []).append(mine)
-    if not recipes:
-        return None
-    sections: dict[str, list[dict[str, Any]]] = {}
-    for workload, found in sorted(recipes.items()):
-        recipe = _newest(found)
-        sections.setdefault(study_of(workload), []).append(_recipe(recipe, equal_work(recipe, cells)))
-    context = {"sections": [(STUDIES.get(study, study), parts) for study, parts in sections.items()]}
-    return page(source(STUDIES_ADDRESS), "studies.md.jinja", context)
+            found.setdefault(mine.cell.workload, []).append(mine)
+    return {name: _newest(found[name]) for name in sorted(found)}
 
 
-def study_of(recipe: str) -> str:
-    """Return the study that a recipe is of.
-
-    >>> study_of("published_paper_elixir_mnist")
-    'paper'
-    """
-    return recipe.removeprefix("published_").partition("_")[0]
+def recipe_names(study: Study) -> dict[str, str]:
+    """Return the study's own workload of each of its recipes."""
+    return {recipe: workload for side in study.side for workload, recipe in side.recipes.items()}
 
 
-def equal_work(recipe: Sequence[CellResults], cells: Sequence[CellResults]) -> list[CellResults]:
+def equal_work(recipe: Sequence[CellResults], study: Study, cells: Sequence[CellResults]) -> list[CellResults]:
     """Return the cells that ask the recipe's question as equal work: the newest campaign's, trained for epochs.
 
     Where some have a batch size of the recipe's, those alone.
     """
-    name = recipe[0].cell.workload
-    workload = EQUAL_WORK.get((study_of(name), name.rpartition("_")[2]))
+    workload = study.equal_work.get(recipe_names(study)[recipe[0].cell.workload], "")
     trained = _newest(
         [m for m in cells if (m.cell.workload, m.cell.mode, m.cell.track) == (workload, "train", "closed")]
     )

@@ -251,9 +251,9 @@ class PublishedRow:
     system: str = column("what was measured, as the study names it; empty: not stated")
     workload: str = column("the study's workload; empty: not stated")
     metric: str = column("what the number is, as the study names it")
-    value: float = column("the number as published")
+    value: float | None = column("the number as published; none: said in words")
     unit: str = column("unit of the number as published")
-    conditions: str = column("JSON: under which it was measured (of a curve: elapsed_s, line and scope)")
+    conditions: str = column("JSON: under which it was measured (of a curve: elapsed_s, line and scope), or what is said")
     suspicion: str = column("why it should not be believed as it stands; empty: nothing was found")
 
 

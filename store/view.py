@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from store.parquet import columns
-from store.records import TABLES
+from store.records import TABLES, Row
 
 SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN", datetime: "TIMESTAMPTZ"}
 CATALOGUE = {"show", "information_schema", "duckdb_views", "duckdb_columns", "duckdb_tables", "sqlite_master"}
@@ -18,6 +18,8 @@ VIEWS = {
     for path in sorted((Path(__file__).parent / "views").glob("*.sql"))
 }
 DELIVERED = {f"delivered_{table}" for table in TABLES}
+PACKAGED = "packaged_published"  # rows that are in every store, also an empty one
+PUBLISHED = Path(__file__).parent / "published" / "published.tsv"  # made of the studies' files, see store/study.py
 HEADER = """\
 -- The views of this store for any DuckDB (made by deadheat, remade when needed):
 --     cd into this folder, then: duckdb -init views.sql
@@ -34,7 +36,7 @@ def literal(values: Iterable[str]) -> str:
 def mentioned(sql: str) -> frozenset[str]:
     """Return the views whose names occur in `sql`, at least those that it needs; all for the catalogue itself."""
     words = frozenset(re.findall(r"\w+", sql.lower()))
-    return frozenset(VIEWS) if words & CATALOGUE else words & (VIEWS.keys() | DELIVERED)
+    return frozenset(VIEWS) if words & CATALOGUE else words & (VIEWS.keys() | DELIVERED | {PACKAGED})
 
 
 def needed(sql: str) -> list[str]:
@@ -66,7 +68,50 @@ def script(sources: Mapping[str, Sequence[str]]) -> str:
 
 
 def _select(name: str, sources: Mapping[str, Sequence[str]]) -> str:
+    if name == PACKAGED:
+        return _packaged()
     return VIEWS[name] if name in VIEWS else _delivered(name.removeprefix("delivered_"), sources)
+
+
+@functools.cache
+def _packaged() -> str:
+    """Return the SELECT of what earlier studies published, as the package brings it."""
+    head = "-- What earlier studies published, as the package brings it.\n"
+    return head + constant("published", PUBLISHED.read_text(encoding="utf-8"))
+
+
+def text_of(table: str, rows: Iterable[Row]) -> str:
+    """Return rows as text: a line each, tabs between the columns, nothing where there is no value.
+
+    Raises
+    ------
+    ValueError
+        If a text holds a tab or a line's end.
+    """
+    names = [column.name for column in columns(table)]
+    return "".join("\t".join(_field(getattr(row, name)) for name in names) + "\n" for row in rows)
+
+
+def constant(table: str, text: str) -> str:
+    """Return a SELECT of the rows in `text` (see `text_of`), as one literal: thousands would be slow to parse."""
+    kinds = {column.name: SQL_TYPES[column.type] for column in columns(table)}
+    made = [
+        f'fields[{place}] AS "{name}"' if kind == "VARCHAR" else f"nullif(fields[{place}], '')::{kind} AS \"{name}\""
+        for place, (name, kind) in enumerate(kinds.items(), start=1)
+    ]
+    quoted = text.removesuffix("\n").replace("'", "''")
+    return (
+        f"SELECT {', '.join(made)}\n"
+        f"FROM (SELECT string_split(unnest(string_split('{quoted}', chr(10))), chr(9)) AS fields)\n"
+        "WHERE len(fields) > 1"
+    )
+
+
+def _field(value: object) -> str:
+    text = "" if value is None else str(value)
+    if set("\t\n\r") & set(text):
+        raise ValueError(f"{text!r} holds a tab or a line's end; expected one line. Correct what made this row.")
+    return text
 
 
 def _delivered(table: str, sources: Mapping[str, Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.results import Measured, Results
 from store.database import Store
 from store.records import EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow
+from store.study import published_rows, read_studies
 from tests.analysis.builders import (
     JAX,
     JULIA,
@@ -132,6 +133,8 @@ def results_of(rows: Sequence[Row], aligned: pd.DataFrame | None = None) -> Resu
         gates=frames.gates,
         environments=frame(rows, "environments"),
         aligned=aligned if aligned is not None else pd.DataFrame(columns=ALIGNED),
+        published=frame(published_rows(read_studies()), "published"),
+        studies=read_studies(),
     )
 
 

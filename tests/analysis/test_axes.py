@@ -15,7 +15,6 @@ from analysis.home_page import verdict_words
 from analysis.render import Page
 from analysis.results import Results
 from analysis.site import result_pages, run_pages
-from analysis.studies_page import studies_page
 from analysis.sweeps import PER_EPOCH, WAIT_SHARE, find_sweeps, sweep_points, sweep_query
 from analysis.words import cell_words
 from store.database import Store
@@ -190,11 +189,12 @@ def test_a_recipe_stands_beside_equal_work_and_is_not_ranked() -> None:
     assert "workloads/published_blog_keras_mnist.md" not in pages()
 
 
-def test_without_recipes_there_is_no_page_of_studies() -> None:
-    """And with nothing but recipes the front page leads there."""
+def test_with_nothing_but_recipes_the_front_page_leads_to_the_studies() -> None:
+    """The page of studies is there in any case."""
     recipes = [row for row in axes_rows() if not (isinstance(row, RunRow) and row.track != "published")]
 
-    assert studies_page(cell_results(results_of(small_rows()))) is None
+    assert "Its recipes, run here" in shown(pages_of(small_rows())["studies.md"])
+    assert "only recipes as studies published them" not in shown(pages_of([])["index.md"])
     assert "only recipes as studies published them" in shown(pages_of(recipes)["index.md"])
 
 

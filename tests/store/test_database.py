@@ -28,7 +28,8 @@ def test_what_is_appended_is_what_is_read(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         store.append("x", [*runs, *rows], day=DAY)
-        read = [one for table in TABLES for one in read_rows(store, table)]
+        brought = set(read_rows(Store(Path(folder) / "empty"), "published"))
+        read = [one for table in TABLES for one in read_rows(store, table) if one not in brought]
 
     assert sorted(read, key=repr) == sorted([*runs, *rows], key=repr)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import date
 from typing import Any
 
@@ -11,17 +12,18 @@ import pytest
 from store import view
 from store.database import Store
 from store.parquet import columns
-from store.records import TABLES, RunRow
+from store.records import TABLES, PublishedRow, RunRow
+from store.study import published_rows, read_studies
 from tests.store.rows import CHILDREN, DAY, file_of, gate, row, values, whole_run
 
 
-@pytest.mark.parametrize("name", [*view.VIEWS, *sorted(view.DELIVERED)])
+@pytest.mark.parametrize("name", [*view.VIEWS, *sorted(view.DELIVERED), view.PACKAGED])
 def test_an_empty_store_has_every_view_with_its_columns(store: Store, filled: Store, name: str) -> None:
     """Names and types are those of a store with records."""
     empty = Store(store.path.parent / "other").arrow(f"SELECT * FROM {name}")
     full = filled.arrow(f"SELECT * FROM {name}")
 
-    assert empty.num_rows == 0
+    assert empty.num_rows == (len(published_rows(read_studies())) if name in ("published", view.PACKAGED) else 0)
     assert empty.schema == full.schema
 
 
@@ -123,6 +125,33 @@ def test_views_sql_gives_another_duckdb_the_same_answers(filled: Store) -> None:
         for name in view.VIEWS:
             question = f"SELECT * FROM {name} ORDER BY ALL"
             assert other.sql(question).to_arrow_table().equals(Store(moved).arrow(question)), name
+
+
+def test_published_is_what_the_package_brings_and_what_was_imported(store: Store) -> None:
+    """To the last bit, each number once, however often the imported ones were delivered."""
+    imported = row(PublishedRow, study="mine", value=0.1 + 0.2, conditions='{"it\'s": 1}')
+    store.append("p1", [imported], day=DAY)
+    store.append("p2", [imported], day=date(2026, 1, 3))
+
+    found = store.rows("SELECT * EXCLUDE (suspicion) FROM published").values
+
+    brought = [dataclasses.astuple(one)[:-1] for one in (imported, *published_rows(read_studies()))]
+    assert sorted(map(repr, found)) == sorted(map(repr, brought))
+
+
+def test_rows_in_a_view_s_own_text_are_what_they_were(store: Store) -> None:
+    """Quotes, empty texts and numbers that have no short form; no row where there is none."""
+    rows = [
+        row(PublishedRow, place="", value=1 / 3, unit="'", suspicion="it's %"),
+        row(PublishedRow, value=None, system="\\n"),
+        row(PublishedRow, value=1e-300),
+    ]
+
+    read = store.rows(view.constant("published", view.text_of("published", rows))).values
+    assert read == [dataclasses.astuple(one) for one in rows]
+    assert store.rows(view.constant("published", "")).values == []
+    with pytest.raises(ValueError, match="holds a tab or a line's end"):
+        view.text_of("published", [row(PublishedRow, place="a\nb")])
 
 
 def test_views_sql_is_remade_when_a_table_gets_its_first_file(filled: Store) -> None:

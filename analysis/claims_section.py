@@ -1,0 +1,181 @@
+"""The audit of one study as its section of the page shows it (pure)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from analysis import queries, tables
+from analysis.cells import CellResults
+from analysis.charts import Spec, finished
+from analysis.claims import Audited, Judgement, audited
+from analysis.claims_evidence import evidence, verdict
+from analysis.claims_numbers import Strength, Suspicion, listed
+from analysis.render import Chart
+from analysis.tables import Table
+from store.study import Study
+
+BASES = ("as published", "of the base that the words name", "of the other one")
+CHART_ROW = 46
+
+
+def section(study: Study, suspicions: Sequence[Suspicion], cells: Sequence[CellResults]) -> dict[str, Any]:
+    """Return what the template shows of one study: its claims, its suspicious cells and what differs in its programs.
+
+    Parameters
+    ----------
+    suspicions
+        Of every study.
+    cells
+        Every cell, the newest campaign's first; none in an empty store.
+    """
+    found = audited(study)
+    mine = [one for one in suspicions if one.study == study.study]
+    return {
+        "study": study,
+        "anchor": f"study-{study.study}",
+        "facts": facts_table(study),
+        "claims": claims_table(study, found, cells),
+        "suspicious": suspicions_table(mine),
+        "impossible": sum(one.strength is Strength.IMPOSSIBLE for one in mine),
+        "doubtful": sum(one.strength is Strength.DOUBTFUL for one in mine),
+        "chart": bases_chart(study, found),
+        "query": queries.published(study.study),
+    }
+
+
+def claims_table(study: Study, found: Sequence[Audited], cells: Sequence[CellResults]) -> Table:
+    """Return the claims of a study: by its own numbers, re-run as published, as equal work, and the verdict."""
+    columns = ("claim", "its own numbers", "as published, here", "as equal work, here", "verdict")
+    rows = []
+    for one in found:
+        measured = [evidence(study, here, cells) for here in one.claim.here]
+        rows.append(
+            (
+                f"{one.claim.says} ({one.claim.place})",
+                f"{one.judgement}: {one.sentence}",
+                _joined([e.as_published for e in measured], one),
+                _joined([e.as_equal_work for e in measured], one),
+                verdict(study, one, measured),
+            )
+        )
+    return Table(caption=f"Claims of {study.title}", columns=columns, rows=rows, prose=columns)
+
+
+def suspicions_table(found: Sequence[Suspicion]) -> Table:
+    """Return what the rules found, what cannot be first."""
+    ordered = sorted(found, key=lambda one: one.strength is not Strength.IMPOSSIBLE)
+    return Table(
+        caption="Suspicious cells",
+        columns=("rule", "how sure", "where", "what"),
+        rows=[(one.rule, str(one.strength), one.place, one.text) for one in ordered],
+        prose=("where", "what"),
+    )
+
+
+def summary_table(studies: Sequence[Study], suspicions: Sequence[Suspicion]) -> Table:
+    """Return how many claims of each study are judged how, and how many cells are suspicious."""
+    kinds = list(Judgement)
+    rows = []
+    for study in studies:
+        counts = Counter(one.judgement for one in audited(study))
+        mine = Counter(one.strength for one in suspicions if one.study == study.study)
+        numbers = sum(row.value is not None for row in study.numbers().values())
+        rows.append(
+            (tables.link(f"#study-{study.study}", study.title), study.year, numbers, *(counts[kind] for kind in kinds),
+             *(mine[strength] for strength in Strength))
+        )  # fmt: skip
+    columns = ("study", "year", "numbers", *kinds, *(f"cells that {_that(s)}" for s in Strength))
+    return Table(caption="Studies and their claims", columns=columns, rows=rows, numeric=columns[1:])
+
+
+def imported_table(published: pd.DataFrame) -> Table:
+    """Return the monitors' files that were imported into this store, with what is wrong in each."""
+    rows = []
+    imported = published[published["conditions"].str.contains('"sha256"', regex=False)]
+    for (study, place, system), file in imported.groupby(["study", "place", "system"]):
+        doubts = [text for text in dict.fromkeys("; ".join(file["suspicion"]).split("; ")) if text]
+        rows.append((study, place, system, len(file), listed(doubts, most=8) or "nothing was found"))
+    return Table(
+        caption="Imported curves",
+        columns=("study", "file", "system", "numbers", "what is wrong in it"),
+        rows=rows,
+        numeric=("numbers",),
+        prose=("what is wrong in it",),
+    )
+
+
+def bases_chart(study: Study, found: Sequence[Audited]) -> Chart | None:
+    """Return each published percentage beside what its two numbers give on either base; none without percentages."""
+    rows = [row for one in found if (row := _bases(one))]
+    if not rows:
+        return None
+    points = [{"claim": row["claim"], "kind": kind, "percent": round(row[kind], 4)} for row in rows for kind in BASES]
+    return Chart(
+        name=f"bases-{study.study}",
+        spec=_bases_spec(points, [row["claim"] for row in rows]),
+        alt="; ".join(
+            f"{row['claim']}: {row[BASES[0]]:g} % published, "
+            f"{row[BASES[1]]:.2f} % and {row[BASES[2]]:.2f} % on the two bases"
+            for row in rows
+        ),
+        caption=(
+            "Every percentage that the study derives, and what its own two numbers give: "
+            "the same difference is another percentage of the other system."
+        ),
+        query=queries.published(study.study),
+    )
+
+
+def _bases(one: Audited) -> Mapping[str, Any] | None:
+    way = one.ways[0] if one.ways else None
+    if one.claim.value is None or way is None or way.exact is None or way.other_base is None:
+        return None
+    label = f"{one.claim.value:g} {one.claim.unit}, {one.claim.workload}, {one.claim.place}"
+    return {"claim": label, **dict(zip(BASES, (one.claim.value, way.exact, way.other_base), strict=True))}
+
+
+def _bases_spec(points: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Spec:
+    kind = alt.Color("kind:N", sort=list(BASES), scale=alt.Scale(domain=list(BASES)))
+    shape = alt.Shape(
+        "kind:N", sort=list(BASES), scale=alt.Scale(domain=list(BASES), range=["stroke", "circle", "diamond"])
+    )
+    chart = (
+        alt.Chart(pd.DataFrame(points))
+        .mark_point(filled=True, size=110, opacity=1, strokeWidth=3)
+        .encode(
+            alt.X("percent:Q", title="percent", scale=alt.Scale(zero=True)),
+            alt.Y("claim:N", sort=list(order), title=None),
+            kind,
+            shape,
+            [alt.Tooltip("claim:N"), alt.Tooltip("kind:N", title="number"), alt.Tooltip("percent:Q")],
+        )
+    )
+    return finished(chart, height=CHART_ROW * len(order))
+
+
+def _joined(texts: Sequence[str], one: Audited) -> str:
+    if not texts:
+        return tables.NOTHING if one.claim.how in ("fact", "product") else "nothing here measures it"
+    return " ".join(dict.fromkeys(texts))
+
+
+def _that(strength: Strength) -> str:
+    return "cannot be" if strength is Strength.IMPOSSIBLE else "are doubtful"
+
+
+def facts_table(study: Study) -> Table:
+    """Return where a study stands and under which conditions it measured."""
+    runs = tables.count(study.runs, "run") if study.runs else "not stated"
+    conditions = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in study.conditions.items())
+    facts = [("source", study.source), ("year", study.year), ("runs behind each number", runs)]
+    return Table(
+        caption="What it is",
+        columns=("what", "value"),
+        rows=[*facts, *([("conditions", conditions)] if conditions else [])],
+        prose=("value",),
+    )

@@ -1,0 +1,72 @@
+"""Read a TOML definition (suite, workload, runner, study) into a strict type, or say what is wrong with it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+T = TypeVar("T", bound="Definition")
+
+
+class DefinitionError(ValueError):
+    """A definition file that cannot be used."""
+
+
+class Definition(BaseModel):
+    """Base of everything read from TOML: strict types, no unknown key, no change afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def read_definition(path: Path, kind: type[T], error: type[DefinitionError]) -> T:
+    """Return the definition in `path`; raise `error` naming the file, the key, the value and what is expected."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as reason:
+        raise error(f"{path}: cannot be read ({reason.strerror}); expected a TOML file. Check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+        raise error(f"{path}: is not valid TOML ({reason}); expected UTF-8 TOML. Correct that line.") from None
+    return validate_definition(content, kind, error, where=str(path))
+
+
+def validate_definition(content: dict[str, Any], kind: type[T], error: type[DefinitionError], where: str) -> T:
+    """Return `content` as `kind`; raise `error` with every mistake found, each on its own line."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as mistakes:
+        lines = [_mistake(where, m["loc"], m["type"], m["msg"], m["input"], kind) for m in mistakes.errors()]
+        raise error("\n".join(lines)) from None
+
+
+def _mistake(where: str, loc: tuple[Any, ...], kind: str, text: str, value: object, model: type[Definition]) -> str:
+    place = ".".join(str(part) for part in loc) or "file"
+    if kind == "extra_forbidden":
+        known = _known_keys(model, loc[:-1])
+        expected = f"known keys are {', '.join(known)}" if known else "no such key exists"
+        return f"{where}: {place}: unknown key; {expected}. Remove it or correct its spelling."
+    if kind == "missing":
+        return f"{where}: {place}: is missing; expected a value. Add it."
+    expected = text.removeprefix("Value error, ")
+    return f"{where}: {place}: got {value!r}; {expected[:1].lower()}{expected[1:]}. Correct the value."
+
+
+def _known_keys(model: type[Definition], path: tuple[Any, ...]) -> list[str]:
+    """Return the keys known where an unknown one was found; follows lists and nested definitions."""
+    current: Any = model
+    for part in path:
+        if isinstance(part, str) and isinstance(current, type) and issubclass(current, BaseModel):
+            fields = {f.alias or name: f for name, f in current.model_fields.items()}
+            current = _inner_definition(fields[part].annotation) if part in fields else None
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
+    return sorted(f.alias or name for name, f in current.model_fields.items())
+
+
+def _inner_definition(annotation: Any) -> Any:  # noqa: ANN401 - a type annotation can be anything
+    if isinstance(annotation, type):
+        return annotation
+    inner = [_inner_definition(a) for a in getattr(annotation, "__args__", ())]
+    return next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
