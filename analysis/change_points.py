@@ -13,6 +13,7 @@ import numpy as np
 from analysis.statistics import Floats, Interval, Numbers, finite
 
 FEWEST_VALUES = 15  # that can raise an alarm, however large the change: ranks of fewer could be chance
+FEWEST_OF_A_LEVEL = 2
 MOST_VALUES = 1000  # of a series that are searched, the newest: the search takes a table of this squared
 NORMAL_975 = 1.959964
 
@@ -36,8 +37,8 @@ def change_points(values: Numbers) -> list[Change]:
 
     At each value the series since the last change is split at every place in turn, and the halves are compared by
     their ranks (Mann & Whitney 1947; Pettitt 1979). Where the largest standardised statistic reaches `thresholds`, an
-    alarm is raised, and the search begins anew at the first value of the new level: the nonparametric change-point
-    control chart of Hawkins & Deng (2010).
+    alarm is raised: the nonparametric change-point control chart of Hawkins & Deng (2010). The change is placed by
+    least absolute deviations (Bai 1995), and the search begins anew at the first value of the new level.
 
     Parameters
     ----------
@@ -114,7 +115,21 @@ def _first_alarm(x: Floats) -> tuple[int, int] | None:
     if alarms.size == 0:
         return None
     raised = int(alarms[0])
-    return int(statistic[:, raised].argmax()) + 1, raised
+    return _place(x[: raised + 1]), raised
+
+
+def _place(x: Floats) -> int:
+    """Return the first value of the new level: the split that leaves the least absolute distances from two medians.
+
+    Ranks say that there is a change, but not well where: before a large step they take the next best values along.
+    """
+    splits = range(FEWEST_OF_A_LEVEL, x.size - FEWEST_OF_A_LEVEL + 1)
+    distances = [_distance(x[:split]) + _distance(x[split:]) for split in splits]
+    return FEWEST_OF_A_LEVEL + int(np.argmin(distances))
+
+
+def _distance(x: Floats) -> float:
+    return float(np.abs(x - np.median(x)).sum())
 
 
 def _statistics(x: Floats) -> Floats:

@@ -18,7 +18,8 @@ SHIFT_COLUMNS = [
     "ratio_low", "ratio_high", "noise_ratio", "margin_ratio", "others", "others_ratio", "last_campaign",
     "first_campaign", "changed_at", "raised_campaign", "raised_at", "is_new", "news",
 ]  # fmt: skip
-FAR_FROM_ENOUGH = 2  # campaigns: with fewer there is nothing to compare at all
+OF_A_CHANGE = {Kind.MACHINE: " of the machine", Kind.SMALL: " below the margin"}
+FEWEST_CAMPAIGNS = 2  # with fewer there is nothing to compare at all
 NEWS_UNKNOWN = "nothing that was recorded"
 
 
@@ -49,7 +50,7 @@ def shifts_in(
 def trends_text(trends: Sequence[Trend], stale: Sequence[Staleness], since: datetime | None = None) -> str:
     """Return what a person reads: a summary, each change with what was new, and how old the numbers are."""
     series = [trend.series for trend in trends]
-    if campaigns(series) < FAR_FROM_ENOUGH:
+    if campaigns(series) < FEWEST_CAMPAIGNS:
         parts = [too_few_campaigns(series)]
     else:
         shown = shifts_in(trends, since)
@@ -73,17 +74,27 @@ def summary(trends: Sequence[Trend], since: datetime | None = None) -> str:
     """Return how many changes there are of each kind, how many are new, and how many series cannot tell yet."""
     found = shifts_in(trends, since)
     kinds = [shift.kind for _, shift, _ in found]
-    told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in Kind if kind in kinds) or "no change of level"
+    told = ", ".join(counted(kinds.count(kind), kind) for kind in Kind if kind in kinds)
     fresh = sum(is_new for _, _, is_new in found)
-    lines = [
-        f"{told} in {len(trends)} series over {campaigns([trend.series for trend in trends])} campaigns; {fresh} new."
-    ]
+    count = campaigns([trend.series for trend in trends])
+    told = told or "no change of level"
+    lines = [f"{told} in {len(trends)} series over {count} campaigns; {fresh} new."]
     if young := [len(trend.series.points) for trend in trends if len(trend.series.points) < FEWEST_VALUES]:
         lines.append(
             f"{len(young)} of the series cannot raise an alarm yet: they have up to {max(young)} campaigns, and an "
             f"alarm needs {FEWEST_VALUES}."
         )
     return "\n".join(lines)
+
+
+def counted(count: int, kind: Kind) -> str:
+    """Return how many changes there are of a kind.
+
+    >>> counted(2, Kind.REGRESSION), counted(1, Kind.MACHINE)
+    ('2 regressions', '1 change of the machine')
+    """
+    noun = "change" if kind in OF_A_CHANGE else str(kind)
+    return tables.count(count, noun) + OF_A_CHANGE.get(kind, "")
 
 
 def shift_text(trend: Trend, shift: Shift, *, is_new: bool) -> str:
