@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis import queries, tables
 from analysis.cells import CellResults
-from analysis.charts import Spec, finished
+from analysis.charts import TICKS, Spec, finished
 from analysis.claims import Audited, Judgement, audited
 from analysis.claims_evidence import evidence, verdict
 from analysis.claims_numbers import Strength, Suspicion, listed
@@ -78,19 +78,19 @@ def suspicions_table(found: Sequence[Suspicion]) -> Table:
 
 
 def summary_table(studies: Sequence[Study], suspicions: Sequence[Suspicion]) -> Table:
-    """Return how many claims of each study are judged how, and how many cells are suspicious."""
-    kinds = list(Judgement)
-    rows = []
+    """Return how many claims of each study are judged how, and what the rules found in each."""
+    counts = {study.study: Counter(one.judgement for one in audited(study)) for study in studies}
+    kinds = [kind for kind in Judgement if any(count[kind] for count in counts.values())]
+    rows: list[tuple[object, ...]] = []
     for study in studies:
-        counts = Counter(one.judgement for one in audited(study))
         mine = Counter(one.strength for one in suspicions if one.study == study.study)
         numbers = sum(row.value is not None for row in study.numbers().values())
-        rows.append(
-            (tables.link(f"#study-{study.study}", study.title), study.year, numbers, *(counts[kind] for kind in kinds),
-             *(mine[strength] for strength in Strength))
-        )  # fmt: skip
-    columns = ("study", "year", "numbers", *kinds, *(f"cells that {_that(s)}" for s in Strength))
-    return Table(caption="Studies and their claims", columns=columns, rows=rows, numeric=columns[1:])
+        name = tables.link(f"#study-{study.study}", study.title)
+        judged, found = [counts[study.study][kind] for kind in kinds], [mine[strength] for strength in Strength]
+        rows.append((name, study.year, numbers, *judged, *found))
+    columns = ("study", "year", "numbers", *map(str, kinds), *map(str, Strength))
+    caption = "Studies: their numbers, how their claims are judged, and what in them cannot be or is doubtful"
+    return Table(caption=caption, columns=columns, rows=rows, numeric=columns[1:])
 
 
 def imported_table(published: pd.DataFrame) -> Table:
@@ -140,18 +140,17 @@ def _bases(one: Audited) -> Mapping[str, Any] | None:
 
 
 def _bases_spec(points: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Spec:
-    kind = alt.Color("kind:N", sort=list(BASES), scale=alt.Scale(domain=list(BASES)))
-    shape = alt.Shape(
-        "kind:N", sort=list(BASES), scale=alt.Scale(domain=list(BASES), range=["stroke", "circle", "diamond"])
-    )
+    shapes = alt.Scale(domain=list(BASES), range=["square", "circle", "diamond"])
+    sizes = alt.Scale(domain=list(BASES), range=[420, 90, 130])  # what was published is behind what comes out
     chart = (
         alt.Chart(pd.DataFrame(points))
-        .mark_point(filled=True, size=110, opacity=1, strokeWidth=3)
+        .mark_point(filled=True, opacity=1)
         .encode(
-            alt.X("percent:Q", title="percent", scale=alt.Scale(zero=True)),
+            alt.X("percent:Q", title="percent", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=TICKS)),
             alt.Y("claim:N", sort=list(order), title=None),
-            kind,
-            shape,
+            alt.Color("kind:N", sort=list(BASES), scale=alt.Scale(domain=list(BASES))),
+            alt.Shape("kind:N", sort=list(BASES), scale=shapes),
+            alt.Size("kind:N", sort=list(BASES), scale=sizes),
             [alt.Tooltip("claim:N"), alt.Tooltip("kind:N", title="number"), alt.Tooltip("percent:Q")],
         )
     )
@@ -162,10 +161,6 @@ def _joined(texts: Sequence[str], one: Audited) -> str:
     if not texts:
         return tables.NOTHING if one.claim.how in ("fact", "product") else "nothing here measures it"
     return " ".join(dict.fromkeys(texts))
-
-
-def _that(strength: Strength) -> str:
-    return "cannot be" if strength is Strength.IMPOSSIBLE else "are doubtful"
 
 
 def facts_table(study: Study) -> Table:
