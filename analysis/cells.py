@@ -15,6 +15,7 @@ from analysis.finding import COMPARED_TRACKS, Cell, Finding
 from analysis.groups import Parts
 from analysis.results import Results
 from analysis.sentences import entry_name
+from analysis.variance import pauses_s
 
 MOST_POINTS = 4000  # of thin lines in one chart: about 300 kB
 CLOCK_NAMES = {"train": "train clock", "e2e": "e2e clock"}
@@ -222,7 +223,9 @@ class _Parts:
         named = results.measurements[results.measurements["metric"].isin(NUMBERS)]
         wide = named.pivot(index="run_id", columns="metric", values="value").reindex(columns=list(NUMBERS))
         measured = results.measured
-        frames = (measured.runs, measured.epochs, results.phases, results.aligned, wide.reset_index())
+        pauses = pauses_s(results.runs).reindex(measured.runs["run_id"]).to_numpy()
+        runs = measured.runs.assign(pause_s=pauses)
+        frames = (runs, measured.epochs, results.phases, results.aligned, wide.reset_index())
         return cls(*(Parts(frame, numbers) for frame in frames))
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
+from analysis.power import HEATS_FOR_A_VERDICT, MOST_HEATS, decides_at, fewest_heats
 from analysis.statistics import (
     Effect,
     Floats,
@@ -29,8 +25,7 @@ from analysis.statistics import (
 )
 
 HEATS_FOR_AN_INTERVAL = 6  # below, the signed-rank test has no 95 % interval at all
-HEATS_FOR_A_VERDICT = 10
-MOST_HEATS = 1000  # nobody runs more; a number of heats is looked for up to here
+LOOKS = ((10, 0.0005), (20, 0.014), (30, 0.045))  # heats and p of three looks: O'Brien & Fleming's, 5 % in all
 OUTLIERS = "outliers"  # how the reason begins when the ranks contradict the mean
 
 COST_COLUMNS = ("fixed_s", "per_epoch_s")
@@ -170,8 +165,44 @@ class Decision:
     heats_high: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How often a cell was to be repeated, and how far that has got.
+
+    `planned` is the number of heats that the rule had fixed when the last heat began: of `looks` that of the look;
+    none in records made before it was noted, which are taken as they are, and in a pilot.
+    """
+
+    rule: str = "fixed"  # fixed, pilot or looks
+    planned: int | None = None
+    done: int = 0
+
+    @property
+    def alpha(self) -> float:
+        """The level of each test: stricter where there is more than one look."""
+        return dict(LOOKS).get(self.planned or 0, LOOKS[0][1]) if self.rule == "looks" else 0.05
+
+    @property
+    def why_too_early(self) -> str:
+        """Why no verdict may be read yet, or an empty string."""
+        if self.rule == "pilot" and self.planned is None:
+            return "the pilot has not yet fixed the number of heats"
+        if self.planned is not None and self.done < self.planned:
+            what = "the next look is after" if self.rule == "looks" else "the number was fixed in advance at"
+            return f"{self.done} heats are done and {what} {self.planned}; a verdict before would be an unplanned look"
+        return ""
+
+
+AS_PLANNED = Plan()
+
+
 def decide(
-    comparison: Comparison, control: Comparison | None, adjusted_p: float, margin_ratio: float, family_size: int
+    comparison: Comparison,
+    control: Comparison | None,
+    adjusted_p: float,
+    margin_ratio: float,
+    family_size: int,
+    plan: Plan = AS_PLANNED,
 ) -> Decision:
     """Return the verdict of one comparison, by the rules of docs/explanation/statistics.md in their order.
 
@@ -187,28 +218,34 @@ def decide(
         Of a dead heat: 0.03 allows ratios strictly between 1 / 1.03 and 1.03.
     family_size
         How many comparisons the p was adjusted for.
+    plan
+        The rule of repetition, which fixes the level of the tests.
     """
     if comparison.heats < HEATS_FOR_A_VERDICT:
         return Decision(Verdict.INSUFFICIENT, _too_few(comparison.heats))
+    if plan.why_too_early:
+        return Decision(Verdict.INSUFFICIENT, plan.why_too_early)
     if control is None or not control.has_interval:
         return Decision(Verdict.UNDECIDED, _no_control(control))
-    verdict, reason = _ruling(comparison, control, adjusted_p, margin_ratio)
+    verdict, reason = _ruling(comparison, control, adjusted_p, margin_ratio, plan.alpha)
     if verdict is not Verdict.UNDECIDED:
         return Decision(verdict)
     if reason.startswith(OUTLIERS):
         return Decision(verdict, reason)
-    low, high = heats_to_decide(comparison, control, margin_ratio, family_size)
+    low, high = heats_to_decide(comparison, control, margin_ratio, family_size, plan.alpha)
     shown = reason or f"neither a difference nor a dead heat within {100 * margin_ratio:g} % is shown"
     return Decision(verdict, f"{shown}{_needed(low, high)}", low, high)
 
 
-def _ruling(comparison: Comparison, control: Comparison, adjusted_p: float, margin_ratio: float) -> tuple[Verdict, str]:
+def _ruling(
+    comparison: Comparison, control: Comparison, adjusted_p: float, margin_ratio: float, alpha: float
+) -> tuple[Verdict, str]:
     """Return the verdict where there are heats enough, and what forbids one."""
     margin = log_margin(margin_ratio)
     if control.effect.interval(0.95).is_inside(margin):
-        verdict = _conclusion(comparison, control.floor, adjusted_p, margin)
+        verdict = _conclusion(comparison, control.floor, margin, is_shown=adjusted_p < alpha, alpha=alpha)
     else:
-        verdict = _conclusion_beyond(comparison, control.floor, adjusted_p)
+        verdict = _conclusion_beyond(comparison, control.floor, is_shown=adjusted_p < alpha)
         if verdict is Verdict.UNDECIDED:
             return verdict, _cannot_resolve(control, margin_ratio)
     by_ranks = _signed_rank_conclusion(comparison, control.floor, margin)
@@ -217,7 +254,7 @@ def _ruling(comparison: Comparison, control: Comparison, adjusted_p: float, marg
     return verdict, ""
 
 
-def _conclusion_beyond(comparison: Comparison, floor: float, adjusted_p: float) -> Verdict:
+def _conclusion_beyond(comparison: Comparison, floor: float, *, is_shown: bool) -> Verdict:
     """Return the verdict where the machine cannot resolve the margin: only of what is clearly beyond its floor.
 
     A dead heat cannot be shown there, and a difference only if the whole interval lies beyond the floor.
@@ -225,15 +262,15 @@ def _conclusion_beyond(comparison: Comparison, floor: float, adjusted_p: float) 
     """
     interval = comparison.effect.interval(0.95)
     beyond = interval.low > floor or interval.high < -floor
-    return _direction(comparison.effect.estimate) if beyond and adjusted_p < 0.05 else Verdict.UNDECIDED
+    return _direction(comparison.effect.estimate) if beyond and is_shown else Verdict.UNDECIDED
 
 
-def _conclusion(comparison: Comparison, floor: float, adjusted_p: float, margin: float) -> Verdict:
+def _conclusion(comparison: Comparison, floor: float, margin: float, *, is_shown: bool, alpha: float) -> Verdict:
     """Return the verdict of the t interval: a dead heat first, then a difference."""
     estimate = comparison.effect.estimate
-    if is_equivalent(comparison.effect, margin):
+    if is_equivalent(comparison.effect, margin, alpha):
         return Verdict.DEAD_HEAT
-    return _direction(estimate) if adjusted_p < 0.05 and abs(estimate) > floor else Verdict.UNDECIDED
+    return _direction(estimate) if is_shown and abs(estimate) > floor else Verdict.UNDECIDED
 
 
 def _signed_rank_conclusion(comparison: Comparison, floor: float, margin: float) -> Verdict:
@@ -280,58 +317,29 @@ def _needed(low: int | None, high: int | None) -> str:
 
 
 def heats_to_decide(
-    comparison: Comparison, control: Comparison, margin_ratio: float, family_size: int
+    comparison: Comparison, control: Comparison, margin_ratio: float, family_size: int, alpha: float = 0.05
 ) -> tuple[int | None, int | None]:
     """Return the range of heats that would give a verdict if both differences stay where they are.
 
     A range, never one number: its ends belong to the ends of the 95 % chi-square intervals of the standard
     deviations. None instead of a number: more than `MOST_HEATS`, or never.
-    The test level is Bonferroni's, 5 % / family size, the strictest that Holm can ask for.
+    The test level is Bonferroni's, alpha / family size, the strictest that Holm can ask for.
     """
     low, high = (
-        _fewest_heats(
-            _decides(
+        fewest_heats(
+            decides_at(
                 comparison.effect.estimate,
                 _spread(comparison, end),
                 control.effect.estimate,
                 _spread(control, end),
                 log_margin(margin_ratio),
-                0.05 / family_size,
+                alpha / family_size,
             ),
             more_than=comparison.heats,
         )
         for end in ("low", "high")
     )
     return low, high
-
-
-def _decides(
-    estimate: float, deviation: float, floor_estimate: float, floor_deviation: float, margin: float, alpha: float
-) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]]:
-    """Return for which numbers of heats the rules of the verdict would decide."""
-
-    def decides(heats: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        error = 1 / np.sqrt(heats)
-        floor = abs(floor_estimate) + _quantiles(0.975)[heats] * floor_deviation * error
-        is_dead_heat = abs(estimate) + _quantiles(0.95)[heats] * deviation * error < margin
-        is_shown = abs(estimate) > _quantiles(1 - alpha / 2)[heats] * deviation * error
-        is_resolved = (floor < margin) & (is_dead_heat | (is_shown & (abs(estimate) > floor)))
-        is_beyond = is_shown & (abs(estimate) - _quantiles(0.975)[heats] * deviation * error > floor)
-        return np.asarray(is_resolved | is_beyond, dtype=np.bool_)
-
-    return decides
-
-
-@functools.cache
-def _quantiles(probability: float) -> Floats:
-    """Return the quantile of t for each number of heats up to `MOST_HEATS`, by index."""
-    return np.asarray(stats.t.ppf(probability, np.maximum(np.arange(MOST_HEATS + 1) - 1, 1)))
-
-
-def _fewest_heats(decides: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]], *, more_than: int) -> int | None:
-    heats = np.arange(max(more_than + 1, HEATS_FOR_A_VERDICT), MOST_HEATS + 1)
-    found = decides(heats)
-    return int(heats[found.argmax()]) if found.any() else None
 
 
 def _spread(comparison: Comparison, end: str) -> float:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import queries, tables
+from analysis import queries, sentences, tables
 from analysis.cells import CellResults
+from analysis.decomposition import Part, decompose
+from analysis.part_charts import PartPoint, part_intervals
+from analysis.render import Chart
 from analysis.tables import Table
 from analysis.words import seconds
 
@@ -44,6 +47,51 @@ def family_medians(mine: CellResults) -> pd.DataFrame:
     numbers = runs.astype(dict.fromkeys(COLUMNS, float))
     groups = numbers.groupby(["family", "entry", "language"])
     return groups[list(COLUMNS)].median().assign(runs=groups.size()).reset_index()
+
+
+def parts_of(mine: CellResults, name: str) -> dict[str, Any] | None:
+    """Return what a front end and what a library changes, as a table and a chart; none where nothing is shared."""
+    found = decompose(mine.runs)
+    if not found:
+        return None
+    points = [_part_point(mine, part) for part in found]
+    rows = [
+        (part.kind, part.shared, mine.label(part.entry), mine.label(part.reference), _part_words(part), part.heats)
+        for part in found
+    ]
+    columns = ("what differs", "what is shared", "entry", "compared with", "took (95 % interval)", "heats")
+    caption = "Front end or library, one at a time, on the train clock: paired within heats"
+    alt = "Ratios with intervals. " + " ".join(f"{point.label}: {point.words}." for point in points)
+    return {
+        "table": Table(caption=caption, columns=columns, rows=rows, numeric=("heats",)),
+        "chart": Chart(
+            name=name,
+            spec=part_intervals(points) | {"description": alt},
+            alt=alt,
+            caption="Same kernels, another language (front end); same language, other kernels (library): seconds of "
+            "the train clock, compared with the entry named second. Bars are 95 % intervals, from six heats.",
+            query=queries.differences(mine.cell, found[0].reference, "train", None),
+        ),
+    }
+
+
+def _part_point(mine: CellResults, part: Part) -> PartPoint:
+    return PartPoint(
+        label=f"{mine.label(part.entry)} / {mine.label(part.reference)}",
+        kind=part.kind,
+        ratio=part.ratio,
+        low=part.interval.low if part.interval else None,
+        high=part.interval.high if part.interval else None,
+        words=_part_words(part),
+    )
+
+
+def _part_words(part: Part) -> str:
+    width = part.interval.high - part.interval.low if part.interval else None
+    took = sentences.difference(part.ratio, "", width).removesuffix(" than ").removesuffix(" as long as ")
+    if part.interval is None:
+        return took
+    return f"{took} ({sentences.interval(part.interval.low, part.interval.high, part.ratio)})"
 
 
 def families_query(mine: CellResults) -> str:

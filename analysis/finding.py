@@ -73,4 +73,4 @@ class Finding:
     baseline_framework: str = ""
     epochs_to_target: float | None = None  # pooled, that the values are for; none: the whole timed work
     heats_to_decide_low: int | None = None  # of an undecided finding; none: decided, or cannot be told
-    heats_to_decide_high: int | None = None  # none beside a low: more than comparison.MOST_HEATS
+    heats_to_decide_high: int | None = None  # none beside a low: more than power.MOST_HEATS

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import Comparison, Decision, Verdict, compare, decide, pair_controls, pair_heats
+from analysis.comparison import Comparison, Decision, Plan, Verdict, compare, decide, pair_controls, pair_heats
 from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.groups import Parts
 from analysis.sentences import sentence
@@ -45,6 +45,7 @@ class _Race:
     absent: Mapping[str, _Absent]
     epochs: Effect | None  # pooled; none: the whole timed work counts
     margin_ratio: float
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,7 @@ def _gate_failure(row: Mapping[Any, Any], workload: str) -> str:
 def _races(
     cell: Cell, baseline: str, runs: pd.DataFrame, absent: Mapping[str, _Absent], epochs: pd.DataFrame
 ) -> Iterator[_Race]:
-    pooled = _epochs_to_target(cell, runs, epochs)
+    pooled, plan = _epochs_to_target(cell, runs, epochs), plan_of(runs)
     for clock in CLOCKS:
         yield _Race(
             cell=cell,
@@ -177,7 +178,18 @@ def _races(
             absent=absent,
             epochs=pooled,
             margin_ratio=float(runs["equivalence_margin_ratio"].iloc[0]),
+            plan=plan,
         )
+
+
+def plan_of(runs: pd.DataFrame) -> Plan:
+    """Return the rule of repetition of a cell's runs, as their records noted it, and how far it has got."""
+    rules, planned = runs["repetitions"].dropna(), runs["planned_heats"].dropna()
+    return Plan(
+        rule=str(rules.iloc[-1]) if len(rules) else "fixed",
+        planned=int(planned.max()) if len(planned) else None,
+        done=int(runs["repetition"].nunique()),
+    )
 
 
 def _epochs_to_target(cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame) -> Effect | None:
@@ -275,7 +287,7 @@ def _finding(race: _Race, control: Comparison | None, contender: _Contender, fam
     decision = Decision(Verdict.NOT_RANKED, contender.refusal)
     if comparison:
         p = 1.0 if adjusted_p is None else adjusted_p
-        decision = decide(comparison, control, p, race.margin_ratio, len(family))
+        decision = decide(comparison, control, p, race.margin_ratio, len(family), race.plan)
     finding = Finding(
         cell=race.cell,
         clock=race.clock,

@@ -142,15 +142,15 @@ def mean_effect(differences: Numbers) -> Effect:
     return Effect(float(x.mean()), float(x.std(ddof=1)) / math.sqrt(x.size), x.size - 1, x.size)
 
 
-def is_equivalent(effect: Effect, margin: float) -> bool:
-    """Whether the 90 % interval lies strictly inside ± margin.
+def is_equivalent(effect: Effect, margin: float, alpha: float = 0.05) -> bool:
+    """Whether the interval of level 1 - 2 alpha, as a rule 90 %, lies strictly inside ± margin.
 
-    The same as two one-sided tests at 5 % (TOST, Schuirmann 1987).
+    The same as two one-sided tests at alpha (TOST, Schuirmann 1987).
 
     >>> is_equivalent(mean_effect([-0.01, 0.0, 0.01]), 0.03), is_equivalent(mean_effect([0.02, 0.03, 0.04]), 0.03)
     (True, False)
     """
-    return effect.interval(0.90).is_inside(margin)
+    return effect.interval(1 - 2 * alpha).is_inside(margin)
 
 
 def hodges_lehmann(differences: Numbers) -> float:

@@ -8,14 +8,14 @@ seconds and all gated runs' epochs; what was observed stands beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.statistics import Effect, mean_effect
+from analysis.statistics import Effect, Interval, mean_effect
+from analysis.survival import kaplan_meier, probability_first, share_interval
 
 TRAINED = ("completed", "diverged")  # endings that say something about accuracy; a crash or a timeout does not
 
@@ -50,6 +50,16 @@ class TimeToAccuracy:
     median_e2e_s: float | None
     fastest_epochs: float | None
     slowest_epochs: float | None
+    hit_interval: Interval  # 95 %, Wilson's
+    epochs_interval: Interval | None  # 95 % of the medians, Brookmeyer and Crowley's; an open end is infinite
+    train_interval: Interval | None
+    e2e_interval: Interval | None
+    mean_epochs: Effect | None  # restricted to the plan: a run that never met it counts with the whole plan
+    s_per_epoch: Effect | None  # of the logs of training seconds per epoch
+    first: float | None = (
+        None  # how often it arrived before the baseline in the same heat, e2e; none: it is the baseline
+    )
+    first_interval: Interval | None = None
 
     @property
     def hit_ratio(self) -> float:
@@ -132,71 +142,82 @@ def pooled_epochs(runs: pd.DataFrame, met: pd.DataFrame) -> PooledEpochs | None:
     return PooledEpochs(mean_effect(list(heat_means)), len(pool), hits)
 
 
-def kaplan_meier_median(reached: Sequence[float], unreached: Sequence[float]) -> float | None:
-    """Return when half have reached the target, by Kaplan's and Meier's estimate (1958).
+def several_targets(target_accuracy: float) -> tuple[float, ...]:
+    """Return the targets that are looked at beside the planned one: those with twice and 1.5 times its errors.
 
-    Parameters
-    ----------
-    reached
-        When the target was met.
-    unreached
-        How long the others lasted without meeting it.
-
-    Returns
-    -------
-    float or None
-        None when the estimate never falls to one half, or nothing was given.
-
-    Examples
-    --------
-    >>> kaplan_meier_median([1.0, 2.0, 3.0], [])
-    2.0
-    >>> kaplan_meier_median([1.0, 2.0], [3.0, 3.0, 3.0]) is None
-    True
+    >>> [round(target, 4) for target in several_targets(0.98)]
+    [0.96, 0.97, 0.98]
     """
-    if not len(reached):
-        return None
-    survival = stats.ecdf(stats.CensoredData(uncensored=list(reached), right=list(unreached))).sf
-    # A product of fractions such as 2/3 × 3/4 may miss one half by its last digit.
-    fallen = np.flatnonzero(survival.probabilities <= 0.5 + 1e-12)
-    return float(survival.quantiles[fallen[0]]) if fallen.size else None
+    return tuple(1 - factor * (1 - target_accuracy) for factor in (2, 1.5, 1))
 
 
-def observed_times(runs: pd.DataFrame, epochs: pd.DataFrame, target_accuracy: float) -> list[TimeToAccuracy]:
+def observed_times(
+    runs: pd.DataFrame, epochs: pd.DataFrame, target_accuracy: float, baseline: str = ""
+) -> list[TimeToAccuracy]:
     """Return one row per entry of a cell, in the order of their names; control runs are left out.
 
     Parameters
     ----------
     runs
-        Runs of one cell; columns `run_id`, `entry`, `status`, `control`.
+        Runs of one cell; columns `run_id`, `heat_id`, `entry`, `status`, `control`, `epochs` (planned).
     epochs
         Columns of the view `epochs`.
+    baseline
+        The entry that the others are compared with heat by heat; empty: with nobody.
     """
     counted = runs[runs["status"].isin(TRAINED) & ~runs["control"].astype(bool)]
     mine = epochs[epochs["run_id"].isin(counted["run_id"])]
     met = crossings(mine, target_accuracy)
     lasted = mine.groupby("run_id")[["epoch", "train_clock_s", "e2e_clock_s"]].max().astype(float)
+    arrivals = counted.assign(at=met["e2e_clock_s"].reindex(counted["run_id"]).to_numpy())
     return [
-        _observed(str(entry), list(group["run_id"]), met, lasted)
+        replace(_observed(str(entry), group, met, lasted), **_before(arrivals, str(entry), baseline))
         for entry, group in counted.groupby("entry", sort=True)
     ]
 
 
-def _observed(entry: str, run_ids: list[str], met: pd.DataFrame, lasted: pd.DataFrame) -> TimeToAccuracy:
+def _before(arrivals: pd.DataFrame, entry: str, baseline: str) -> dict[str, Any]:
+    """Return how often an entry met the target before the baseline in the same heat."""
+    if not baseline or entry == baseline:
+        return {}
+    ours, theirs = (arrivals[arrivals["entry"] == who].set_index("heat_id")["at"] for who in (entry, baseline))
+    shared = ours.index.intersection(theirs.index)
+    at = [[None if math.isnan(t) else float(t) for t in side[shared]] for side in (ours, theirs)]
+    found = probability_first(*at)
+    return {"first": found[0], "first_interval": found[1]} if found else {}
+
+
+def _observed(entry: str, runs: pd.DataFrame, met: pd.DataFrame, lasted: pd.DataFrame) -> TimeToAccuracy:
+    run_ids = list(runs["run_id"])
     reached = met.reindex(run_ids).dropna()
     # A run that diverged before its first evaluation lasted 0 epochs.
     unreached = lasted.reindex([run_id for run_id in run_ids if run_id not in met.index]).fillna(0.0)
-    medians = {clock: kaplan_meier_median(list(reached[clock]), list(unreached[clock])) for clock in met.columns}
+    curves = {clock: kaplan_meier(reached[clock].to_numpy(), unreached[clock].to_numpy()) for clock in met.columns}
+    intervals = {clock: curve.median_interval() if len(reached) else None for clock, curve in curves.items()}
+    # Who diverged counts with the whole plan, as everywhere.
+    never = np.full(len(run_ids) - len(reached), float(runs["epochs"].max()))
     return TimeToAccuracy(
         entry=entry,
         runs=len(run_ids),
         hits=len(reached),
-        median_epochs=medians["epoch"],
-        median_train_s=medians["train_clock_s"],
-        median_e2e_s=medians["e2e_clock_s"],
+        median_epochs=curves["epoch"].median(),
+        median_train_s=curves["train_clock_s"].median(),
+        median_e2e_s=curves["e2e_clock_s"].median(),
         fastest_epochs=_known(reached["epoch"].min()),
         slowest_epochs=_known(reached["epoch"].max()),
+        hit_interval=share_interval(len(reached), len(run_ids)),
+        epochs_interval=intervals["epoch"],
+        train_interval=intervals["train_clock_s"],
+        e2e_interval=intervals["e2e_clock_s"],
+        mean_epochs=kaplan_meier(reached["epoch"].to_numpy(), never).restricted_mean(float(runs["epochs"].max())),
+        s_per_epoch=_speed(lasted.reindex(run_ids)),
     )
+
+
+def _speed(lasted: pd.DataFrame) -> Effect | None:
+    """Return the mean log of training seconds per epoch over runs that trained at all."""
+    trained = lasted[(lasted["epoch"] > 0) & (lasted["train_clock_s"] > 0)]
+    return mean_effect(np.log((trained["train_clock_s"] / trained["epoch"]).to_numpy())) if len(trained) else None
 
 
 def _known(value: float) -> float | None:

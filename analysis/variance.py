@@ -17,6 +17,7 @@ from analysis.statistics import Floats, Interval, standard_deviation_interval
 
 CLOCK_COLUMNS = ("train_clock_s", "e2e_clock_s")
 LEVELS = ("heats", "runs", "epochs")
+IDLE_S = 60.0  # without a run; what cools down or falls asleep has had the time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +46,8 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositionEffect:
-    """What each place further back in a heat costs: 1.01 reads "1 % longer per place"."""
+class PlaceEffect:
+    """What each place further back in a heat costs, or a pause before a run: 1.01 reads "1 % longer"."""
 
     ratio_per_place: float
     low_ratio: float  # 95 % t interval
@@ -80,7 +81,7 @@ def spreads(runs: pd.DataFrame, epochs: pd.DataFrame) -> list[Spread]:
     return found
 
 
-def position_effect(runs: pd.DataFrame, clock: str) -> PositionEffect | None:
+def position_effect(runs: pd.DataFrame, clock: str) -> PlaceEffect | None:
     """Return the effect of the place inside the heat on one clock, by least squares.
 
     log value = entry + heat + slope · position, with a t interval of the slope. Entries and heats are taken out,
@@ -94,13 +95,52 @@ def position_effect(runs: pd.DataFrame, clock: str) -> PositionEffect | None:
     clock
         The column with the seconds, all above 0.
     """
-    completed = runs[(runs["status"] == "completed") & (runs[clock] > 0)]
+    return _effect(runs, clock, runs["position"].astype(float))
+
+
+def idle_effect(runs: pd.DataFrame, clock: str) -> PlaceEffect | None:
+    """Return what a minute or more without a run before it does to a run on one clock, by the same least squares.
+
+    None where too few runs can tell, or where no run, or every one, came after a pause.
+
+    Parameters
+    ----------
+    runs
+        Runs of one cell; columns as in `position_effect`, and `pause_s` (see `pauses_s`).
+    clock
+        The column with the seconds, all above 0.
+    """
+    return _effect(runs, clock, (runs["pause_s"].astype(float) >= IDLE_S).astype(float))
+
+
+def pauses_s(runs: pd.DataFrame) -> pd.Series:
+    """Return for how long each machine had run nothing when a run began, by `run_id`; missing where nobody knows.
+
+    Nothing is known of the first run of a machine, and of one after a run without an end.
+
+    Parameters
+    ----------
+    runs
+        Every run there was, of whatever campaign; columns `run_id`, `environment_id`, `started_at`, `e2e_clock_s`.
+    """
+    if runs.empty:
+        return pd.Series(dtype=float)
+    ordered = runs.sort_values(["started_at", "run_id"])
+    ended = ordered["started_at"] + pd.to_timedelta(ordered["e2e_clock_s"].astype(float), unit="s")
+    pause = ordered["started_at"] - ended.groupby(ordered["environment_id"]).shift()
+    return pd.Series(pause.dt.total_seconds().to_numpy(dtype=float), index=ordered["run_id"])
+
+
+def _effect(runs: pd.DataFrame, clock: str, regressor: pd.Series) -> PlaceEffect | None:
+    """Return the slope of log value = entry + heat + slope · regressor; none where it cannot be told."""
+    counted = (runs["status"] == "completed") & (runs[clock] > 0)
+    completed = runs[counted]
     nuisance = pd.get_dummies(completed[["entry", "heat_id"]].astype(str), dtype=float).to_numpy()
     rank = int(np.linalg.matrix_rank(nuisance)) if nuisance.size else 0
     freedom = len(completed) - rank - 1
     if freedom < 10:
         return None
-    position = _residuals(nuisance, completed["position"].to_numpy(dtype=float))
+    position = _residuals(nuisance, regressor[counted].to_numpy(dtype=float))
     value = _residuals(nuisance, np.log(completed[clock].to_numpy(dtype=float)))
     leverage = float(position @ position)
     if leverage < 1e-9:
@@ -108,7 +148,7 @@ def position_effect(runs: pd.DataFrame, clock: str) -> PositionEffect | None:
     slope = float(position @ value) / leverage
     error = math.sqrt(float(((value - slope * position) ** 2).sum()) / freedom / leverage)
     half = float(stats.t.ppf(0.975, freedom)) * error
-    return PositionEffect(
+    return PlaceEffect(
         ratio_per_place=math.exp(slope),
         low_ratio=math.exp(slope - half),
         high_ratio=math.exp(slope + half),

@@ -12,8 +12,7 @@ from analysis import queries, tables
 from analysis.addresses import source, workload_address
 from analysis.aligned import aligned_charts
 from analysis.cells import CELL_FIELDS, CLOCK_NAMES, CellResults, page_order, phase_medians, placed, verdict_counts
-from analysis.comparison import HEATS_FOR_A_VERDICT
-from analysis.families import families_query, families_table
+from analysis.families import families_query, families_table, parts_of
 from analysis.figures import (
     accuracy_chart,
     findings_query,
@@ -26,13 +25,16 @@ from analysis.finding import CLOCKS, Cell, Finding
 from analysis.findings import gates_of
 from analysis.gate_page import DECLINED, is_declined
 from analysis.inference import inference_part
+from analysis.power import HEATS_FOR_A_VERDICT
 from analysis.render import Chart, Page, page
 from analysis.repeats import repeated_words
 from analysis.run_tables import runs_part
-from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables
+from analysis.spending_tables import best_known, energy_words, resources_table
+from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables, sweep_words
 from analysis.tables import Table
-from analysis.time_to_accuracy import observed_times
-from analysis.variance import LEVELS, Spread, position_effect, spreads
+from analysis.target_tables import crossings_table, factors_table, targets_table
+from analysis.variance import LEVELS, Spread, spreads
+from analysis.variance_tables import control_words, levels_table, place_words
 from analysis.words import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
 from store.records import PHASES
 
@@ -69,7 +71,7 @@ def workload_page(
     older = [mine for mine in cells if mine.cell.campaign_id != campaign_id]
     inferring = [mine for mine in newest if mine.cell.mode == "infer"]
     training = newest[: len(newest) - len(inferring)]
-    sections = [section(mine, gates, pages, n, is_whole=_leads(training, n)) for n, mine in enumerate(training)]
+    sections = [section(mine, cells, gates, pages, n, is_whole=_leads(training, n)) for n, mine in enumerate(training)]
     sweeps = [_sweep_part(sweep, f"{workload}-{n}") for n, sweep in enumerate(find_sweeps(training))]
     inference = inference_part(inferring, workload)
     context = {
@@ -84,6 +86,7 @@ def workload_page(
         "declined_query": queries.declined(campaign_id, workload),
         "older": [older_table(mine) for mine in older],
         "heats_for_a_verdict": HEATS_FOR_A_VERDICT,
+        "controls": control_words(training),
     }
     made = [chart for part in (*sweeps, *([inference] if inference else [])) for chart in part["charts"]]
     made += [chart for part in sections for chart in part["figures"]]
@@ -97,7 +100,13 @@ def _leads(cells: Sequence[CellResults], number: int) -> bool:
 
 
 def section(
-    mine: CellResults, gates: pd.DataFrame, pages: dict[str, str], number: int, *, is_whole: bool
+    mine: CellResults,
+    cells: Sequence[CellResults],
+    gates: pd.DataFrame,
+    pages: dict[str, str],
+    number: int,
+    *,
+    is_whole: bool,
 ) -> dict[str, Any]:
     """Return what the template says about one cell: with all its charts, or with the one that has both clocks."""
     name = f"{mine.cell.workload}-{number}"
@@ -107,6 +116,7 @@ def section(
     phases = phase_chart(mine, f"{name}-phases") if is_whole else None
     curves = [accuracy_chart(mine, clock, f"{name}-accuracy-{clock}", target) for clock in CLOCKS if is_whole]
     used = aligned_charts(mine, name) if is_whole else []
+    parts = parts_of(mine, f"{name}-parts") if is_whole else None
     return {
         "title": cell_words(mine.cell),
         "division": DIVISIONS[mine.cell.track],
@@ -125,14 +135,23 @@ def section(
         "phases_table": phases_table(mine),
         "curves": [chart for chart in curves if chart],
         "used": used,
+        "resources_table": resources_table(mine) if is_whole else None,
+        "energy": energy_words(mine, pooled_epochs(mine)),
+        "best_known": best_known(mine.cell.workload, target),
         "crossings_table": crossings_table(mine, target) if target is not None else None,
         "crossings_query": queries.crossings(mine.cell, target) if target is not None else None,
         "variance_table": variance_table(mine),
         "variance_query": queries.spreads(mine.cell),
-        "positions": position_words(mine),
+        "levels_table": levels_table(mine, cells) if is_whole else None,
+        "positions": place_words(mine),
+        "factors_table": factors_table(mine, target) if is_whole and target is not None else None,
+        "targets_table": targets_table(mine, target) if is_whole and target is not None else None,
+        "parts": parts,
         "gate_table": gate_table(mine, gates),
         "gate_query": queries.gates(mine.cell),
-        "figures": [chart for chart in (*forests.values(), both, phases, *curves, *used) if chart],
+        "figures": [
+            chart for chart in (*forests.values(), both, parts and parts["chart"], phases, *curves, *used) if chart
+        ],
         "repeated": repeated_words(mine.attempts),
         "repeated_query": queries.repeated(mine.cell),
         **runs_part(mine, pages),
@@ -146,6 +165,7 @@ def _sweep_part(sweep: Sweep, name: str) -> dict[str, Any]:
         "title": title[:1].upper() + title[1:],
         "charts": sweep_charts(sweep, f"{name}-{sweep.axis.replace('_', '-')}"),
         "tables": sweep_tables(sweep),
+        "words": sweep_words(sweep),
     }
 
 
@@ -243,25 +263,6 @@ def phases_table(mine: CellResults) -> Table:
     return Table(caption="Median seconds of each phase", columns=("entry", *present), rows=rows, numeric=present)
 
 
-def crossings_table(mine: CellResults, target: float) -> Table:
-    """Return when the runs of each entry met the target."""
-    seen_by_entry = observed_times(mine.runs, mine.epochs, target)
-    rows = [
-        (
-            mine.label(seen.entry),
-            f"{seen.hits} of {seen.runs}",
-            tables.number(seen.median_epochs),
-            f"{tables.number(seen.fastest_epochs)} to {tables.number(seen.slowest_epochs)}" if seen.hits else None,
-            seconds(seen.median_train_s),
-            seconds(seen.median_e2e_s),
-        )
-        for seen in sorted(seen_by_entry, key=lambda seen: mine.entries.index(seen.entry))
-    ]
-    columns = ("entry", "runs that reached it", "median epochs", "epochs, first to last", "train clock", "e2e clock")
-    caption = f"Observed: when runs reached {tables.percent(target)} (Kaplan–Meier medians)"
-    return Table(caption=caption, columns=columns, rows=rows, numeric=columns[1:])
-
-
 def variance_table(mine: CellResults) -> Table:
     """Return how far measurements of one entry lie apart, on each clock: a column per level."""
     found = {(spread.entry, spread.clock, spread.level): spread for spread in spreads(mine.runs, mine.epochs)}
@@ -280,18 +281,6 @@ def variance_table(mine: CellResults) -> Table:
     columns = ("entry", "clock", "runs", "mean", *(LEVEL_NAMES[level] for level in LEVELS))
     caption = "Standard deviations as a share of the mean, with their 95 % intervals where there is one"
     return Table(caption=caption, columns=columns, rows=rows, numeric=("runs", "mean"))
-
-
-def position_words(mine: CellResults) -> list[str]:
-    """Return whether the place inside a heat mattered, where enough runs can tell."""
-    return [
-        f"On the {CLOCK_NAMES[clock]} each place further back in a heat changes a run by "
-        f"{100 * (effect.ratio_per_place - 1):+.2f} % (95 % interval {100 * (effect.low_ratio - 1):+.2f} % to "
-        f"{100 * (effect.high_ratio - 1):+.2f} %, {effect.runs} runs): "
-        + ("the order matters here, and the balanced heats even it out." if effect.is_visible else "no effect to see.")
-        for clock in CLOCKS
-        if (effect := position_effect(mine.runs, f"{clock}_clock_s"))
-    ]
 
 
 def gate_table(mine: CellResults, gates: pd.DataFrame) -> Table:

@@ -31,6 +31,7 @@ class Choice:
     runner: Annotated[str, typer.Option(help="Runners instead of a suite's, separated by commas; first the baseline.")]
     workload: Annotated[str, typer.Option(help="Workloads instead of a suite's, separated by commas.")]
     heats: Annotated[int | None, typer.Option(min=1, help=f"Heats of each cell; {DEFAULT_HEATS} when not given.")]
+    repetitions: Annotated[str | None, typer.Option(help="fixed, pilot or looks: what fixes the number of heats.")]
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, batch order, dropout and order of runs.")]
     mode: Annotated[str | None, typer.Option(help="train, steps or infer instead of the workload's own.")]
     steps: Annotated[int | None, typer.Option(min=1, help="Steps or forward passes in modes steps and infer.")]
@@ -39,7 +40,7 @@ class Choice:
     @property
     def beside_a_suite(self) -> list[str]:
         """The options given that have no place beside a suite."""
-        names = ("runner", "workload", "heats", "seed", "mode", "steps")
+        names = ("runner", "workload", "heats", "repetitions", "seed", "mode", "steps")
         given = [name for name in names if getattr(self, name) not in (None, "")]
         return [option_name(name) for name in (*given, *self.axes)]
 
@@ -115,6 +116,7 @@ def _own_suite(choice: Choice) -> Suite:
         "runners": runners,
         "baseline": runners[0],
         "heats": choice.heats or DEFAULT_HEATS,
+        "repetitions": choice.repetitions or "fixed",
         "mode": choice.mode,
         "steps": choice.steps,
         "axes": {name: _values(text) for name, text in choice.axes.items()},
@@ -153,7 +155,7 @@ def _subset_group(group: Group, workloads: Path) -> Group:
     axes = group.axes.ends()
     if "train" in modes:
         axes = axes.model_copy(update={"epochs": [1]})
-    return group.model_copy(update={"heats": 1, "axes": axes})
+    return group.model_copy(update={"heats": 1, "repetitions": "fixed", "axes": axes})
 
 
 def refusal_lines(reasons: Sequence[str]) -> list[str]:

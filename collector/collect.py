@@ -39,6 +39,7 @@ from collector.runner import (
     read_runner,
 )
 from collector.setting import Machine, Reporter, Setting
+from collector.stages import next_stage
 from store.database import Store
 
 
@@ -86,7 +87,10 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
     if not competing:
         raise nothing_to_compare(suite, left_out)
     heats = plan_heats(suite, competing)
-    campaign = unfinished_campaign(suite, heats, store, earlier) or begin_campaign(suite, heats, machine, store)
+    unfinished = unfinished_campaign(suite, heats, store, earlier)
+    if once and earlier and not unfinished and earlier.heats == tuple(map(earlier.heat_id, heats)):
+        return Summary(campaign_id=earlier.campaign_id, statuses={}, left_out={}, refused=0, already_finished=True)
+    campaign = unfinished or begin_campaign(suite, heats, machine, store)
     declined = [*matrix.refusals, *declined_entries(cells, gates)]
     absent = {"unsupported": declined, "unavailable": unavailable_entries(cells, machine)}
     store_beginning(suite, campaign, absent, machine, store, setting)
@@ -171,8 +175,7 @@ def unfinished_campaign(suite: Suite, heats: Sequence[Heat], store: Store, earli
     """Return the earlier campaign if it plans the same heats and has some left to run."""
     if earlier is None or earlier.heats != tuple(map(earlier.heat_id, heats)):
         return None
-    history = read_history(store, earlier.campaign_id)
-    return None if is_finished(earlier, history, suite.heat_attempts) else earlier
+    return earlier if next_stage(earlier, suite, heats, store).due else None
 
 
 def begin_campaign(suite: Suite, heats: Sequence[Heat], machine: Machine, store: Store) -> Campaign:

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from collector.proofs import GateKey, gate_key
 from collector.records import planned_run
 from collector.runner import read_runner, resolve_command, runner_environment
 from collector.setting import Machine, Reporter, Setting
+from collector.stages import Stage, next_stage
 from collector.trial import write_trial
 from store.database import Store
 from store.records import RunRow
@@ -47,16 +48,28 @@ class Work:
     setting: Setting
     machine: Machine
     gates: Mapping[GateKey, GateResult]
+    planned: Mapping[str, int | None] = field(default_factory=dict)  # cell key -> heats that its rule has fixed
 
 
 def run_heats(work: Work, heats: Sequence[Heat], report: Reporter) -> Counter[str]:
-    """Run every heat that is not done, a voided one again up to the suite's limit."""
+    """Run the heats that are due by their rule of repetition; pilots go on with the number that they fixed."""
+    stage = next_stage(work.campaign, work.suite, heats, work.store)
+    statuses = _run_stage(work, stage, report)
+    if any(planned is None for planned in stage.planned.values()):
+        after = next_stage(work.campaign, work.suite, heats, work.store)
+        due = [heat for heat in after.due if heat.cell.repetitions == "pilot"]
+        statuses += _run_stage(work, replace(after, due=due), report)
+    return statuses
+
+
+def _run_stage(work: Work, stage: Stage, report: Reporter) -> Counter[str]:
+    """Run every heat of a stage, a voided one again up to the suite's limit."""
+    work = replace(work, planned=stage.planned)
     history = read_history(work.store, work.campaign.campaign_id)
     attempts = read_attempts(work.store, work.campaign.campaign_id)
-    due = [heat for heat in heats if not _history(work, heat, history).is_done(work.suite.heat_attempts)]
-    report.begin(work.campaign, due)
+    report.begin(work.campaign, stage.due)
     statuses: Counter[str] = Counter()
-    for heat in due:
+    for heat in stage.due:
         known = _history(work, heat, history)
         while not known.is_done(work.suite.heat_attempts):
             work.setting.before_heat(report)
@@ -77,7 +90,12 @@ def run_heat(work: Work, heat: Heat, heat_attempt: int, attempts: Counter[str], 
     write_heat_inputs(heat, data, inputs)
     limit = _measured_limit(work, heat.cell)
     planned = [
-        dataclasses.replace(_planned(work, heat, trial, heat_attempt, attempts), machine_flops_per_s=limit)
+        dataclasses.replace(
+            _planned(work, heat, trial, heat_attempt, attempts),
+            machine_flops_per_s=limit,
+            repetitions=heat.cell.repetitions,
+            planned_heats=work.planned.get(heat.cell.key),
+        )
         for trial in heat.trials
     ]
     launches = [_prepare(work, trial, run, data, inputs) for trial, run in zip(heat.trials, planned, strict=True)]

@@ -21,6 +21,7 @@ from collector.normalise import (
     timeline_of,
     work_fault,
 )
+from collector.steady import steady_rows
 from collector.telemetry import Reading
 from collector.telemetry.sampler import read_readings
 from store.records import Row, RunRow
@@ -65,7 +66,8 @@ def read_run(planned: RunRow, work: PlannedWork, folder: Path) -> list[Row]:
         latencies_s=infer_latencies_s(timeline.events),
         published_phases=work.published_phases,
     )
-    return [*rows, *phases, *epochs, *measurements, run]
+    steady = steady_rows(run.run_id, timeline.events) if run.mode != "infer" else []
+    return [*rows, *phases, *epochs, *measurements, *steady, run]
 
 
 def _read_timeline(folder: Path, ending: Ending) -> Timeline:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from collector.axes import Axes, Change, effective_workload
 from collector.dataset import read_dataset
 from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
+from collector.repetition import UNTIL_DECIDED, Rule, reason_refused
 from collector.runner import RUNNERS, Entry, Mode, Names, Runner, read_entry, read_runner
 from collector.workload import WORKLOADS, Positive, Workload, read_workload
 
@@ -42,10 +43,24 @@ class Group(Definition):
     runners: Names
     baseline: str
     heats: Positive
+    repetitions: Rule = "fixed"
     mode: Mode | None = None  # the workload's own
     steps: Positive | None = None  # in modes steps and infer
     axes: Axes = Axes()
     exclusions: list[Exclusion] = []
+
+    @field_validator("repetitions", mode="before")
+    @classmethod
+    def _is_fixed_in_advance(cls, rule: object) -> object:
+        if rule not in get_args(Rule):
+            raise ValueError(f"expected {UNTIL_DECIDED}")
+        return rule
+
+    @model_validator(mode="after")
+    def _heats_fit_the_rule(self) -> Self:
+        if reason := reason_refused(self.repetitions, self.heats):
+            raise ValueError(f"expected a number of heats that its rule allows: {reason}; here heats = {self.heats}")
+        return self
 
     @model_validator(mode="after")
     def _baseline_takes_part(self) -> Self:
@@ -93,6 +108,7 @@ class Cell:
     baseline: Entry
     candidates: tuple[Entry, ...]
     heats: int
+    repetitions: Rule = "fixed"
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -309,4 +325,5 @@ def _axis_cells(group: Group, workload: Workload, baseline: Entry, candidates: t
             baseline=baseline,
             candidates=candidates,
             heats=group.heats,
+            repetitions=group.repetitions,
         )

@@ -76,6 +76,8 @@ class TerminalReporter:
         self.tell(
             f"campaign {campaign.campaign_id}: {len(due)} of {len(campaign.heats)} heats to run, {len(self._left)} runs"
         )
+        for finished in list(self._progress.task_ids):
+            self._progress.remove_task(finished)
         self._progress.add_task("", total=len(self._left))
 
     def repeat(self, heat: Heat) -> None:

@@ -86,6 +86,10 @@ class RunRow:
     epochs: int = column("epochs planned; 1 in modes steps and infer", "1")
     steps: int = column("timed steps or forward passes planned in modes steps and infer, else 0", "1")
     repetition: int = column("number of the heat within its cell, from 1", "1")
+    repetitions: str | None = optional("rule of repetition: fixed, pilot or looks; none in older files")
+    planned_heats: int | None = optional(
+        "heats of the cell that its rule had fixed when the heat began; none in a pilot and in older files", "1"
+    )
     seed: int = column("seed of weights, batch order and dropout, shared by the heat", "1")
     target_accuracy: float | None = column("test accuracy to reach, as a fraction; none where there is no target", "1")
     equivalence_margin_ratio: float = column("margin of a dead heat, fixed in the suite (0.03 = 3 %)", "1")
@@ -253,7 +257,9 @@ class PublishedRow:
     metric: str = column("what the number is, as the study names it")
     value: float | None = column("the number as published; none: said in words")
     unit: str = column("unit of the number as published")
-    conditions: str = column("JSON: under which it was measured (of a curve: elapsed_s, line and scope), or what is said")
+    conditions: str = column(
+        "JSON: under which it was measured (of a curve: elapsed_s, line and scope), or what is said"
+    )
     suspicion: str = column("why it should not be believed as it stands; empty: nothing was found")
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.comparison import (
-    MOST_HEATS,
     Comparison,
     ComparisonError,
     Pairs,
@@ -23,6 +22,7 @@ from analysis.comparison import (
     pair_controls,
     pair_heats,
 )
+from analysis.power import MOST_HEATS
 from analysis.statistics import Effect, Interval, mean_effect
 from tests.analysis.builders import JAX, NUMPY, PYTORCH, Campaign, frames_of, run_row
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.survival import kaplan_meier
 from analysis.time_to_accuracy import (
     crossings,
-    kaplan_meier_median,
     observed_times,
     pooled_epochs,
     run_costs,
@@ -141,14 +141,14 @@ def test_without_censoring_the_median_is_where_half_have_arrived(reached):
     """The first value at which at least half of the runs have met the target."""
     values = sorted(reached)
 
-    assert kaplan_meier_median(reached, []) == values[math.ceil(len(values) / 2) - 1]
+    assert kaplan_meier(reached, []).median() == values[math.ceil(len(values) / 2) - 1]
 
 
 @given(st.lists(st.floats(0.25, 3), min_size=1, max_size=10), st.integers(0, 10))
 def test_runs_that_never_arrive_push_the_median_back_or_away(reached, unreached):
     """More runs without the target never make the median earlier; with more than half of them there is none."""
-    before = kaplan_meier_median(reached, [])
-    after = kaplan_meier_median(reached, [3.5] * unreached)
+    before = kaplan_meier(reached, []).median()
+    after = kaplan_meier(reached, [3.5] * unreached).median()
 
     assert (after is None) == (unreached > len(reached))
     assert after is None or after >= before
@@ -156,9 +156,9 @@ def test_runs_that_never_arrive_push_the_median_back_or_away(reached, unreached)
 
 def test_the_median_is_the_textbooks_product():
     """6 and 13 of 6, 7+, 10+, 13, 16+ by hand: survival 4/5, then 4/5 · 1/2 = 0.4."""
-    assert kaplan_meier_median([6.0, 13.0], [7.0, 10.0, 16.0]) == 13.0
-    assert kaplan_meier_median([6.0], [7.0, 10.0, 16.0]) is None
-    assert kaplan_meier_median([], [1.0]) is None
+    assert kaplan_meier([6.0, 13.0], [7.0, 10.0, 16.0]).median() == 13.0
+    assert kaplan_meier([6.0], [7.0, 10.0, 16.0]).median() is None
+    assert kaplan_meier([], [1.0]).median() is None
 
 
 @pytest.mark.parametrize("half", range(1, 30))
@@ -166,8 +166,8 @@ def test_exactly_half_is_a_median_whatever_the_last_digit(half):
     """Half arrive, half never do: the last arrival is the median, though products of fractions miss one half."""
     reached = [float(n) for n in range(1, half + 1)]
 
-    assert kaplan_meier_median(reached, [100.0] * half) == half
-    assert kaplan_meier_median(reached, [100.0] * (half + 1)) is None
+    assert kaplan_meier(reached, [100.0] * half).median() == half
+    assert kaplan_meier(reached, [100.0] * (half + 1)).median() is None
 
 
 def test_the_table_of_an_entry_says_how_many_arrived_and_when():

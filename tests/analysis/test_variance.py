@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.variance import position_effect, spreads
+from analysis.variance import idle_effect, pauses_s, position_effect, spreads
 from store.records import RunRow
-from tests.analysis.builders import JAX, NUMPY, PYTORCH, Campaign, epoch_row, frame, frames_of, run_row
+from tests.analysis.builders import JAX, NUMPY, PYTORCH, START, Campaign, epoch_row, frame, frames_of, run_row
 
 
 def spread_of(rows, entry, clock, level):
@@ -143,3 +144,48 @@ def test_an_entry_that_always_starts_at_the_same_place_cannot_be_told_from_the_p
     ]
 
     assert position_effect(frames_of(rows).runs, "train_clock_s") is None
+
+
+def paused(ratio, seed=3):
+    """Return the runs of 20 heats, each begun after ten minutes of pause, the first run of a heat `ratio` slower."""
+    rows = [row for row in Campaign(heats=20, seed=seed).rows() if isinstance(row, RunRow)]
+    at, found = rows[0].started_at, []
+    for row in sorted(rows, key=lambda row: row.started_at):
+        at += timedelta(minutes=10) if row.position == 1 else timedelta(seconds=1)
+        slow = ratio if row.position == 1 and found else 1.0
+        found.append(dataclasses.replace(row, started_at=at, train_clock_s=row.train_clock_s * slow))
+        at += timedelta(seconds=row.e2e_clock_s)
+    runs = frames_of(found).runs
+    return runs.assign(pause_s=pauses_s(runs).reindex(runs["run_id"]).to_numpy())
+
+
+def test_the_effect_of_a_pause_comes_back():
+    """Runs that begin after ten minutes of nothing take 5 % longer, whoever they are."""
+    effect = idle_effect(paused(1.05), "train_clock_s")
+
+    assert effect.low_ratio < 1.05 < effect.high_ratio
+    assert effect.is_visible
+    assert not idle_effect(paused(1.0), "train_clock_s").is_visible
+
+
+def test_without_a_pause_there_is_no_effect_of_one():
+    """Runs back to back, or no runs."""
+    runs = frames_of(Campaign(heats=10).rows()).runs
+
+    assert idle_effect(runs.assign(pause_s=1.0), "train_clock_s") is None
+    assert idle_effect(frame([], "runs").assign(pause_s=1.0), "train_clock_s") is None
+
+
+def test_a_pause_is_since_the_end_of_whatever_ran_before_on_the_machine():
+    """Runs of another cell are no pause, those of another machine are; after a crash nobody knows."""
+    at = [(0, "m", 5.0), (10, "m", 5.0), (20, "other", 1.0), (30, "m", None), (40, "m", 1.0)]
+    rows = [
+        run_row(
+            run_id=str(n), workload=f"w{n}", started_at=START + timedelta(seconds=s), environment_id=m, e2e_clock_s=e
+        )
+        for n, (s, m, e) in enumerate(at)
+    ]
+    found = pauses_s(frame(rows, "runs"))
+
+    assert found[["1", "3"]].tolist() == [5.0, 15.0]
+    assert found[["0", "2", "4"]].isna().all()

@@ -13,7 +13,15 @@ from collector.commands import app
 from collector.definition import DefinitionError
 from collector.matrix import expand_suite, known_suites, read_suite
 
-NOTHING: dict[str, Any] = {"suite": None, "subset": False, "runner": "", "workload": "", "heats": None, "seed": None}
+NOTHING: dict[str, Any] = {
+    "suite": None,
+    "subset": False,
+    "runner": "",
+    "workload": "",
+    "heats": None,
+    "repetitions": None,
+    "seed": None,
+}
 NOTHING |= {"mode": None, "steps": None, "axes": {}}
 FAKE = {"runner": "fake,fake:slow", "workload": "mnist_mlp"}
 
