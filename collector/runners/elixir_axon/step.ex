@@ -53,7 +53,8 @@ defmodule ElixirAxon.Step do
   defn evaluate({correct, loss_sum}, model_state, inputs, targets, predict_fn) do
     logits = predict_fn.(model_state, inputs)
     hits = Nx.sum(Nx.equal(classes(logits), Nx.squeeze(targets, axes: [1])))
-    {correct + hits, loss_sum + losses(targets, logits, reduction: :sum)}
+    # Nx counts in 64 bits; what was compiled expects the type that it was given.
+    {correct + Nx.as_type(hits, :s32), loss_sum + losses(targets, logits, reduction: :sum)}
   end
 
   @doc "The predicted class of each example, in evaluation mode."
