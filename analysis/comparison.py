@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from analysis.power import HEATS_FOR_A_VERDICT, MOST_HEATS, decides_at, fewest_heats
+from analysis.power import AS_PLANNED, HEATS_FOR_A_VERDICT, MOST_HEATS, Plan, decides_at, fewest_heats
 from analysis.statistics import (
     Effect,
     Floats,
@@ -25,7 +27,6 @@ from analysis.statistics import (
 )
 
 HEATS_FOR_AN_INTERVAL = 6  # below, the signed-rank test has no 95 % interval at all
-LOOKS = ((10, 0.0005), (20, 0.014), (30, 0.045))  # heats and p of three looks: O'Brien & Fleming's, 5 % in all
 OUTLIERS = "outliers"  # how the reason begins when the ranks contradict the mean
 
 COST_COLUMNS = ("fixed_s", "per_epoch_s")
@@ -83,7 +84,7 @@ class Comparison:
         return self.effect.interval(0.95).furthest
 
 
-def pair_heats(runs: pd.DataFrame, baseline: str, candidate: str) -> Pairs:
+def pair_heats(runs: pd.DataFrame | Usable, baseline: str, candidate: str) -> Pairs:
     """Return the runs of `candidate` beside the baseline's first run of the same heat.
 
     Runs that did not complete, were disturbed, or have no costs are left out with their pair;
@@ -100,20 +101,19 @@ def pair_heats(runs: pd.DataFrame, baseline: str, candidate: str) -> Pairs:
     ComparisonError
         If an entry occurs twice in a heat, or a run that completed cost nothing.
     """
-    usable = _usable(runs)
-    first = usable[~usable["control"].astype(bool)]
-    return _joined(first[first["entry"] == baseline], first[first["entry"] == candidate])
+    usable = usable_runs(runs)
+    first = ~usable.control
+    return _joined(usable, first & (usable.entries == baseline), first & (usable.entries == candidate))
 
 
-def pair_controls(runs: pd.DataFrame) -> Pairs:
+def pair_controls(runs: pd.DataFrame | Usable) -> Pairs:
     """Return the control runs beside the first run of the same entry in the same heat: the A/A pairs.
 
     They tell about the machine, so they count whoever is compared, and with whom.
     """
-    usable = _usable(runs)
-    control = usable["control"].astype(bool)
-    repeated = usable["entry"].isin(usable.loc[control, "entry"])
-    return _joined(usable[~control & repeated], usable[control])
+    usable = usable_runs(runs)
+    repeated = np.isin(usable.entries, list(set(usable.entries[usable.control])))
+    return _joined(usable, ~usable.control & repeated, usable.control)
 
 
 def compare(pairs: Pairs, epochs: Effect | None = None) -> Comparison | None:
@@ -163,37 +163,6 @@ class Decision:
     reason: str = ""
     heats_low: int | None = None
     heats_high: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How often a cell was to be repeated, and how far that has got.
-
-    `planned` is the number of heats that the rule had fixed when the last heat began: of `looks` that of the look;
-    none in records made before it was noted, which are taken as they are, and in a pilot.
-    """
-
-    rule: str = "fixed"  # fixed, pilot or looks
-    planned: int | None = None
-    done: int = 0
-
-    @property
-    def alpha(self) -> float:
-        """The level of each test: stricter where there is more than one look."""
-        return dict(LOOKS).get(self.planned or 0, LOOKS[0][1]) if self.rule == "looks" else 0.05
-
-    @property
-    def why_too_early(self) -> str:
-        """Why no verdict may be read yet, or an empty string."""
-        if self.rule == "pilot" and self.planned is None:
-            return "the pilot has not yet fixed the number of heats"
-        if self.planned is not None and self.done < self.planned:
-            what = "the next look is after" if self.rule == "looks" else "the number was fixed in advance at"
-            return f"{self.done} heats are done and {what} {self.planned}; a verdict before would be an unplanned look"
-        return ""
-
-
-AS_PLANNED = Plan()
 
 
 def decide(
@@ -349,32 +318,55 @@ def _spread(comparison: Comparison, end: str) -> float:
     return interval.low if end == "low" else interval.high
 
 
-def _usable(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that count for pairs, with costs that are known and above 0."""
-    counted = (runs["status"] == "completed") & ~runs["contaminated"].isin([True])
-    completed = runs.loc[counted, ["run_id", "heat_id", "entry", "control", *COST_COLUMNS]]
-    known = completed.dropna(subset=list(COST_COLUMNS))
-    free = known[~(known["fixed_s"] + known["per_epoch_s"] > 0)]
-    if not free.empty:
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """The runs that count for pairs, a place in each array per run."""
+
+    heat_ids: npt.NDArray[np.object_]
+    entries: npt.NDArray[np.object_]
+    control: npt.NDArray[np.bool_]
+    fixed_s: Floats
+    per_epoch_s: Floats
+
+
+def usable_runs(runs: pd.DataFrame | Usable) -> Usable:
+    """Return the runs that count for pairs, with costs that are known and above 0; given those, themselves."""
+    if isinstance(runs, Usable):
+        return runs
+    counted = (runs["status"] == "completed").to_numpy(dtype=bool) & ~runs["contaminated"].isin([True]).to_numpy()
+    fixed_s, per_epoch_s = (runs[name].to_numpy(dtype=float, na_value=math.nan) for name in COST_COLUMNS)
+    known = counted & ~np.isnan(fixed_s) & ~np.isnan(per_epoch_s)
+    if (free := known & ~(fixed_s + per_epoch_s > 0)).any():
+        at = int(free.argmax())
         raise ComparisonError(
-            f"run {free['run_id'].iloc[0]}: completed in {free['fixed_s'].iloc[0]:g} s; expected more than 0 s. "
+            f"run {runs['run_id'].iloc[at]}: completed in {fixed_s[at]:g} s; expected more than 0 s. "
             "Look at the run's events; `deadheat check` lists what else is wrong."
         )
-    return known
+    heat_ids, entries = (runs[name].to_numpy(dtype=object)[known] for name in ("heat_id", "entry"))
+    control = runs["control"].to_numpy(dtype=bool)[known]
+    return Usable(heat_ids, entries, control, fixed_s[known], per_epoch_s[known])
 
 
-def _joined(baseline: pd.DataFrame, candidate: pd.DataFrame) -> Pairs:
-    for side in (baseline, candidate):
-        if (twice := side["heat_id"].duplicated()).any():
-            row = side[twice].iloc[0]
+def _joined(usable: Usable, baseline: npt.NDArray[np.bool_], candidate: npt.NDArray[np.bool_]) -> Pairs:
+    ours, theirs = (_by_heat(usable, side) for side in (baseline, candidate))
+    heats = sorted(ours.keys() & theirs.keys())
+    costs = (
+        values[np.array([side[heat] for heat in heats], dtype=int)]
+        for side in (ours, theirs)
+        for values in (usable.fixed_s, usable.per_epoch_s)
+    )
+    return Pairs(tuple(heats), *costs)
+
+
+def _by_heat(usable: Usable, side: npt.NDArray[np.bool_]) -> dict[str, int]:
+    """Return the place of the one run of each heat."""
+    found: dict[str, int] = {}
+    for at in np.flatnonzero(side):
+        heat = str(usable.heat_ids[at])
+        if heat in found:
             raise ComparisonError(
-                f"heat {row['heat_id']}: {row['entry']} occurs twice; expected once, and once more as the control. "
+                f"heat {heat}: {usable.entries[at]} occurs twice; expected once, and once more as the control. "
                 "Give the runs of each heat's last complete attempt."
             )
-    columns = ["heat_id", *COST_COLUMNS]
-    both = baseline[columns].merge(candidate[columns], on="heat_id", suffixes=("_baseline", "_candidate"))
-    both = both.sort_values("heat_id")
-    costs = (
-        both[f"{cost}_{side}"].to_numpy(dtype=float) for side in ("baseline", "candidate") for cost in COST_COLUMNS
-    )
-    return Pairs(tuple(both["heat_id"]), *costs)
+        found[heat] = int(at)
+    return found

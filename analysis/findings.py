@@ -14,15 +14,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import Comparison, Decision, Plan, Verdict, compare, decide, pair_controls, pair_heats
+from analysis.comparison import (
+    Comparison,
+    Decision,
+    Usable,
+    Verdict,
+    compare,
+    decide,
+    pair_controls,
+    pair_heats,
+    usable_runs,
+)
 from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.groups import Parts
+from analysis.power import Plan
 from analysis.sentences import sentence
 from analysis.statistics import Effect, holm
 from analysis.time_to_accuracy import crossings, pooled_epochs, run_costs
 
 MIN_HIT_SHARE = 0.9  # of the gated runs, for a headline that says "to the target"
 _FACTS = {"class": "runner_class", "language": "language", "framework": "framework"}
+GATE_KEYS = ("campaign_id", "workload", "device", "dtype", "optimizer", "loader", "runner", "variant", "part")
+NEEDED = {
+    *(field.name for field in fields(Cell)),
+    *("run_id", "heat_id", "entry", "baseline", "control", "status", "message", "contaminated", "gate_passed"),
+    *("headline", "runner_class", "language", "framework", "repetition", "repetitions", "planned_heats"),
+    *("target_accuracy", "equivalence_margin_ratio", "train_clock_s", "e2e_clock_s"),
+}
 _RATIOS = ("ratio", "ratio_low", "ratio_high", "hodges_lehmann_ratio", "hodges_lehmann_low", "hodges_lehmann_high")
 
 
@@ -41,7 +59,10 @@ class _Race:
     cell: Cell
     clock: str
     baseline: str
-    runs: pd.DataFrame  # with the costs on this clock
+    runs: pd.DataFrame
+    by_entry: Mapping[str, pd.DataFrame]
+    gates: Mapping[str, bool | None]  # of each entry
+    usable: Usable  # with the costs on this clock
     absent: Mapping[str, _Absent]
     epochs: Effect | None  # pooled; none: the whole timed work counts
     margin_ratio: float
@@ -85,16 +106,28 @@ def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame
     ComparisonError, StatisticsError
         If the store holds what cannot be: an entry twice in a heat, a run that cost nothing.
     """
+    runs, unavailable, gates = _lean(runs), _lean(unavailable), gates.astype(dict.fromkeys(GATE_KEYS, object))
     known = pd.concat([runs, unavailable]).drop_duplicates("entry").set_index("entry")
     cells = list(_cells(runs[runs["track"].isin(COMPARED_TRACKS)]))
     numbers = {run_id: number for number, (_, _, group) in enumerate(cells) for run_id in group["run_id"]}
-    of_cells = Parts(epochs, numbers)
+    of_cells, costs = Parts(epochs, numbers), run_costs(epochs)
     found: list[Finding] = []
+    refused: dict[tuple[Any, ...], dict[str, _Absent]] = {}  # cells that share their gate share what it said
     for number, (cell, baseline, group) in enumerate(cells):
-        absent = _refused(gates, cell, known) | _unavailable(unavailable, cell)
-        for race in _races(cell, baseline, group, absent, of_cells.of(number)):
+        work = (cell.campaign_id, cell.workload, cell.device, cell.dtype, cell.optimizer, cell.loader)
+        if work not in refused:
+            refused[work] = _refused(gates, cell, known)
+        absent = refused[work] | _unavailable(unavailable, cell)
+        for race in _races(cell, baseline, group, absent, of_cells.of(number), costs):
             found.extend(_race_findings(race))
     return found
+
+
+def _lean(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that findings need, texts as plain objects: many small parts of it are taken."""
+    kept = runs[[name for name in runs.columns if name in NEEDED]]
+    texts = [name for name in kept.columns if isinstance(kept[name].dtype, pd.StringDtype)]
+    return kept.astype(dict.fromkeys(texts, object))
 
 
 def _cells(runs: pd.DataFrame) -> Iterator[tuple[Cell, str, pd.DataFrame]]:
@@ -107,6 +140,8 @@ def _cells(runs: pd.DataFrame) -> Iterator[tuple[Cell, str, pd.DataFrame]]:
 def _unavailable(unavailable: pd.DataFrame, cell: Cell) -> dict[str, _Absent]:
     """Return the entries of `cell` that were not started: unavailable, or unable to do what it asks."""
     mine = unavailable
+    if mine.empty:
+        return {}
     for field in fields(Cell):
         mine = mine[mine[field.name] == getattr(cell, field.name)]
     return {
@@ -166,15 +201,25 @@ def _gate_failure(row: Mapping[Any, Any], workload: str) -> str:
 
 
 def _races(
-    cell: Cell, baseline: str, runs: pd.DataFrame, absent: Mapping[str, _Absent], epochs: pd.DataFrame
+    cell: Cell,
+    baseline: str,
+    runs: pd.DataFrame,
+    absent: Mapping[str, _Absent],
+    epochs: pd.DataFrame,
+    costs: pd.DataFrame,
 ) -> Iterator[_Race]:
-    pooled, plan = _epochs_to_target(cell, runs, epochs), plan_of(runs)
+    by_entry = {str(entry): mine for entry, mine in runs.groupby("entry")}
+    gates = {entry: _gate(mine) for entry, mine in by_entry.items()}
+    pooled, plan = _epochs_to_target(cell, runs, epochs, gates), plan_of(runs)
     for clock in CLOCKS:
         yield _Race(
             cell=cell,
             clock=clock,
             baseline=baseline,
-            runs=_costs(runs, epochs, clock, is_pooled=pooled is not None),
+            runs=runs,
+            by_entry=by_entry,
+            gates=gates,
+            usable=usable_runs(_costs(runs, costs, clock, is_pooled=pooled is not None)),
             absent=absent,
             epochs=pooled,
             margin_ratio=float(runs["equivalence_margin_ratio"].iloc[0]),
@@ -192,7 +237,9 @@ def plan_of(runs: pd.DataFrame) -> Plan:
     )
 
 
-def _epochs_to_target(cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame) -> Effect | None:
+def _epochs_to_target(
+    cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame, gates: Mapping[str, bool | None]
+) -> Effect | None:
     """Return the epochs pooled over the gated entries; none in mode steps or where too few runs reach the target.
 
     A run that never met the target counts with the whole plan, so with many of those the mean would not be
@@ -201,16 +248,16 @@ def _epochs_to_target(cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame) -> E
     target = runs["target_accuracy"].iloc[0]
     if cell.mode != "train" or pd.isna(target):
         return None
-    gated = [entry for entry, mine in runs.groupby("entry") if _gate(mine) is True]
+    gated = [entry for entry, passed in gates.items() if passed is True]
     pool = pooled_epochs(runs[runs["entry"].isin(gated)], crossings(epochs, float(target)))
     return pool.epochs if pool and pool.hits >= MIN_HIT_SHARE * pool.runs else None
 
 
-def _costs(runs: pd.DataFrame, epochs: pd.DataFrame, clock: str, *, is_pooled: bool) -> pd.DataFrame:
+def _costs(runs: pd.DataFrame, of_runs: pd.DataFrame, clock: str, *, is_pooled: bool) -> pd.DataFrame:
     """Return `runs` with what each paid once and per epoch on this clock."""
     if not is_pooled:
         return runs.assign(fixed_s=runs[f"{clock}_clock_s"].astype(float), per_epoch_s=0.0)
-    costs = run_costs(epochs).reindex(runs["run_id"])
+    costs = of_runs.reindex(runs["run_id"])
     fixed_s = costs["fixed_s"].to_numpy() if clock == "e2e" else 0.0
     return runs.assign(fixed_s=fixed_s, per_epoch_s=costs[f"{clock}_s_per_epoch"].to_numpy())
 
@@ -225,28 +272,28 @@ def _gate(runs: pd.DataFrame) -> bool | None:
 
 
 def _race_findings(race: _Race) -> list[Finding]:
-    control = compare(pair_controls(race.runs), race.epochs)
-    entries = sorted({*race.runs["entry"], *race.absent} - {race.baseline})
+    control = compare(pair_controls(race.usable), race.epochs)
+    entries = sorted({*race.by_entry, *race.absent} - {race.baseline})
     contenders = [_contender(race, entry) for entry in entries]
     families = {headline: _family(contenders, headline=headline) for headline in (True, False)}
     return [_finding(race, control, c, families[bool(c.facts["headline"])]) for c in contenders]
 
 
 def _contender(race: _Race, entry: str) -> _Contender:
-    runs = race.runs[race.runs["entry"] == entry]
-    if runs.empty:
+    runs = race.by_entry.get(entry)
+    if runs is None:
         absent = race.absent[entry]
         return _Contender(entry=entry, facts=absent.facts, comparison=None, refusal=absent.reason)
-    comparison = compare(pair_heats(race.runs, race.baseline, entry), race.epochs)
+    comparison = compare(pair_heats(race.usable, race.baseline, entry), race.epochs)
     late = race.absent.get(entry)  # timed, and then refused: whole trainings did not end alike (part H)
-    refusal = _refusal(race, runs, comparison) or (late.reason if late else "")
+    refusal = _refusal(race, entry, runs, comparison) or (late.reason if late else "")
     return _Contender(entry=entry, facts=runs.iloc[0].to_dict(), comparison=comparison, refusal=refusal)
 
 
-def _refusal(race: _Race, runs: pd.DataFrame, comparison: Comparison | None) -> str:
+def _refusal(race: _Race, entry: str, runs: pd.DataFrame, comparison: Comparison | None) -> str:
     """Return why an entry that was timed is not ranked, or an empty string."""
-    baseline = race.runs[race.runs["entry"] == race.baseline]
-    gates = (("it", _gate(runs)), (f"the baseline {race.baseline}", _gate(baseline)))
+    baseline = race.by_entry.get(race.baseline, race.runs.iloc[:0])
+    gates = (("it", race.gates[entry]), (f"the baseline {race.baseline}", race.gates.get(race.baseline)))
     if failed := [who for who, passed in gates if passed is False]:
         return f"{failed[0]} failed the gate on {race.cell.workload}"
     if comparison is None:
@@ -314,7 +361,7 @@ def _finding(race: _Race, control: Comparison | None, contender: _Contender, fam
 def _who(race: _Race, contender: _Contender) -> dict[str, Any]:
     """Return the columns that say who is compared with whom."""
     found: dict[str, Any] = {"baseline": race.baseline, "candidate": contender.entry}
-    baseline = race.runs[race.runs["entry"] == race.baseline]
+    baseline = race.by_entry.get(race.baseline, race.runs.iloc[:0])
     for role, facts in (("candidate", contender.facts), ("baseline", baseline.iloc[0] if len(baseline) else None)):
         if facts is not None:
             found |= {f"{role}_{name}": str(facts[column]) for name, column in _FACTS.items()}

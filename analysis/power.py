@@ -1,9 +1,10 @@
-"""How many heats the rules of the verdict would need, if the differences stay as they are (pure)."""
+"""How many heats were planned, and how many the verdict would need if the differences stay as they are (pure)."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,38 @@ from analysis.statistics import Floats
 
 HEATS_FOR_A_VERDICT = 10
 MOST_HEATS = 1000  # nobody runs more; a number of heats is looked for up to here
+LOOKS = ((10, 0.0005), (20, 0.014), (30, 0.045))  # heats and p of three looks: O'Brien & Fleming's, 5 % in all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How often a cell was to be repeated, and how far that has got.
+
+    `planned` is the number of heats that the rule had fixed when the last heat began: of `looks` that of the look;
+    none in records made before it was noted, which are taken as they are, and in a pilot.
+    """
+
+    rule: str = "fixed"  # fixed, pilot or looks
+    planned: int | None = None
+    done: int = 0
+
+    @property
+    def alpha(self) -> float:
+        """The level of each test: stricter where there is more than one look."""
+        return dict(LOOKS).get(self.planned or 0, LOOKS[0][1]) if self.rule == "looks" else 0.05
+
+    @property
+    def why_too_early(self) -> str:
+        """Why no verdict may be read yet, or an empty string."""
+        if self.rule == "pilot" and self.planned is None:
+            return "the pilot has not yet fixed the number of heats"
+        if self.planned is not None and self.done < self.planned:
+            what = "the next look is after" if self.rule == "looks" else "the number was fixed in advance at"
+            return f"{self.done} heats are done and {what} {self.planned}; a verdict before would be an unplanned look"
+        return ""
+
+
+AS_PLANNED = Plan()
 
 
 def decides_at(

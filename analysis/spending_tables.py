@@ -61,7 +61,7 @@ def best_known(workload: str, target: float | None) -> str:
     best = min(known, key=lambda record: float(record["seconds"]))
     return (
         f"The best known time to {tables.percent(best['accuracy'], 0)} on these data is {seconds(best['seconds'])} on "
-        f"one {best['device']} ({best['who']}, {best['year']}), with another network and every trick there is: no entry "
+        f"one {best['device']} ({best['who']}, {best['year']}), with another network and every trick: no entry "
         f"here could reach it. Source: {best['source']}"
     )
 

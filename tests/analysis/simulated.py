@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.comparison import LOOKS
-from analysis.power import MOST_HEATS
+from analysis.power import LOOKS, MOST_HEATS
 from analysis.statistics import Floats
 from collector.repetition import PILOT_HEATS as PILOT
 from collector.repetition import heats_after_pilot
