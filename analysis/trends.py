@@ -146,7 +146,7 @@ def find_series(
     """
     counted = runs["status"].eq("completed") & ~runs["contaminated"].isin([True]) & ~runs["control"].astype(bool)
     mine = runs[counted]
-    mine = mine.assign(machine=mine["environment_id"].map(machines(environments)).fillna(mine["environment_id"]))
+    mine = mine.assign(machine=_machines_of(mine, environments))
     found: list[Series] = []
     for metric in metrics:
         valued = mine.assign(value=_values(mine, measurements, metric))
@@ -186,8 +186,9 @@ def stalenesses(
         The newest version of each framework, by its name; of those that are missing only the age is told.
     """
     completed = runs[runs["status"] == "completed"].sort_values("started_at")
-    machine = completed["environment_id"].map(machines(environments)).fillna(completed["environment_id"])
-    last = completed.assign(machine=machine).drop_duplicates(["machine", "entry"], keep="last")
+    last = completed.assign(machine=_machines_of(completed, environments)).drop_duplicates(
+        ["machine", "entry"], keep="last"
+    )
     return [
         Staleness(
             machine=row["machine"],
@@ -206,6 +207,12 @@ def stalenesses(
 def campaigns(series: Iterable[Series]) -> int:
     """Return how many campaigns there are in all of `series`."""
     return len({point.campaign_id for one in series for point in one.points})
+
+
+def _machines_of(runs: pd.DataFrame, environments: pd.DataFrame) -> list[str]:
+    """Return the machine of each run; the environment's own id where nobody recorded what it is."""
+    known = machines(environments)
+    return [known.get(environment_id, environment_id) for environment_id in runs["environment_id"]]
 
 
 def _values(runs: pd.DataFrame, measurements: pd.DataFrame, metric: str) -> pd.Series:

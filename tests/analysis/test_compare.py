@@ -81,7 +81,14 @@ def test_both_directions_have_their_own_base() -> None:
     assert both_ways(finding) == ("takes 25.48 % less than julia_stdlib", "takes 34.2 % longer than python_pytorch")
 
 
-@given(st.floats(0.05, 20.0))
+def test_equal_values_are_said_to_be_the_same() -> None:
+    """Neither takes 0 % less."""
+    finding = dataclasses.replace(demo().findings[0], ratio=1.0)
+
+    assert both_ways(finding) == ("takes the same as julia_stdlib", "takes the same as python_pytorch")
+
+
+@given(st.floats(0.05, 20.0).filter(lambda ratio: ratio != 1))
 def test_one_direction_follows_from_the_other(ratio: float) -> None:
     """Whatever the ratio: (1 + x)(1 - y) = 1."""
     finding = dataclasses.replace(demo().findings[0], ratio=ratio, ratio_low=None, ratio_high=None)

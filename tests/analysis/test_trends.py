@@ -104,6 +104,16 @@ def test_other_software_on_the_same_machine_is_the_same_series() -> None:
     assert [len(one.points) for one in series_in(rows)] == [2, 2]
 
 
+def test_an_environment_that_nobody_recorded_is_its_own_machine() -> None:
+    """An old store may lack the row."""
+    rows = [row for row in nightlies(2) if isinstance(row, RunRow)]
+
+    assert {one.machine for one in series_in(rows)} == {"environment1"}
+    assert {one.machine for one in stalenesses(frame(rows, "runs"), frame(rows, "environments"), START, {})} == {
+        "environment1"
+    }
+
+
 def test_a_metric_of_the_long_table_has_a_series_too() -> None:
     """The others are columns of the runs."""
     rows = Campaign(racers=(PYTORCH, JAX)).rows()
