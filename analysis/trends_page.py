@@ -173,7 +173,7 @@ def _chart(trends: Sequence[Trend], name: str, environments: Sequence[str]) -> C
     )
     return Chart(
         name=name,
-        spec=trend_lines(trends, f"seconds, {clock} clock (log scale)"),
+        spec=trend_lines(trends, f"seconds, {clock} clock (log scale)") | {"description": alt_text},
         alt=alt_text,
         caption=(
             f"On the {clock} clock: a point is the geometric mean over the heats of one campaign. "

@@ -255,6 +255,8 @@ def test_the_page_draws_series_and_lists_changes(store: Store) -> None:
 
     assert page.path == "trends.md"
     assert [chart.name for chart in page.charts] == ["trend-0-train", "trend-0-e2e"]
+    assert all(chart.spec["description"] == chart.alt for chart in page.charts)
+    assert "python_pytorch: regression, " in page.charts[0].alt
     assert "regression python_pytorch train_clock_s" in text
     assert "PyTorch 2.0 → 2.1" in text
     drawn = next(rows for rows in page.charts[0].spec["datasets"].values() if len(rows) == 25)
