@@ -22,6 +22,7 @@ from collector.runner import RUNNERS, read_runner, resolve_command, runner_envir
 from collector.trial import TrialFile, write_trial
 
 GATE_REPEATS = 512  # of part G
+RUN_TIMEOUT_S = 600  # Flux alone compiles for a minute
 TRAIN_EXAMPLES, TEST_EXAMPLES, BATCH_SIZE, EPOCHS = 200, 70, 32, 2  # 7 batches an epoch, the last one of 8
 SHAPES = {
     "mlp": {"hidden": (16, 784), "output": (10, 16)},
@@ -182,6 +183,6 @@ def _launch(runner: str, trial: TrialFile, folder: Path, path: Path | None) -> O
     if path is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH", ""))))
     answer = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
     )
     return Outcome(answer.returncode, answer.stderr, folder)

@@ -3,7 +3,7 @@ module Events
 
 Base.Experimental.@optlevel 0     # runs once: compiling costs more than it gains
 
-export EventLog, write_event
+export EventLog, write_event, end_unsupported, write_diverged
 
 "A file of events; every line is flushed as soon as it is written."
 struct EventLog
@@ -55,6 +55,19 @@ function write_json(io::IO, text::AbstractString)
         end
     end
     print(io, '"')
+end
+
+"Write `reason` as the last event and end the program; do nothing if there is none."
+function end_unsupported(log::EventLog, reason::String)
+    isempty(reason) && return
+    write_event(log, "unsupported", time_ns(), "message" => reason)
+    exit(0)
+end
+
+"Write that the `which` loss is not finite; return false."
+function write_diverged(log::EventLog, at_ns::UInt64, epoch::Float64, @nospecialize(which), @nospecialize(loss))
+    write_event(log, "diverged", at_ns, "epoch" => epoch, "message" => string("the ", which, " loss is ", loss))
+    return false
 end
 
 end

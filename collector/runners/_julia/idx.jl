@@ -3,10 +3,13 @@ module Idx
 
 Base.Experimental.@optlevel 0     # runs once: compiling costs more than it gains
 
-export IdxError, read_images, read_labels
+export IdxError, read_images, read_labels, read_array
 
 "First four bytes of a file of unsigned bytes; the last of them is the number of axes."
 const UNSIGNED_BYTES = 0x00000800
+
+"The same of a file of big-endian Int32."
+const INTEGERS = 0x00000c00
 
 "A file that is not the IDX that was expected."
 struct IdxError <: Exception
@@ -26,6 +29,29 @@ end
 
 "Read the labels at `path`."
 read_labels(path::String) = read_idx(path, 1)[2]
+
+"""
+Read the array of unsigned bytes or of Int32 at `path`, with any number of axes, in the opposite direction.
+
+Images (examples, height, width) become width × height × examples: the same bytes.
+"""
+function read_array(path::String)
+    content = read(path)
+    length(content) >= 4 || fail(path, ": holds ", length(content), " bytes; expected an IDX file")
+    magic = ntoh(reinterpret(UInt32, content[1:4])[1])
+    kind, axes = magic & 0xffffff00, Int(magic & 0xff)
+    kind == UNSIGNED_BYTES || kind == INTEGERS ||
+        fail(path, ": starts with ", repr(magic), "; expected IDX of bytes, 0x000008, or Int32, 0x00000c")
+    data = 4 + 4axes
+    length(content) >= data || fail(path, ": holds ", length(content), " bytes; expected a header of ", data)
+    extents = reverse(Int.(ntoh.(reinterpret(UInt32, content[5:data]))))
+    expected = prod(extents) * (kind == INTEGERS ? 4 : 1)
+    length(content) - data == expected ||
+        fail(path, ": holds ", length(content) - data, " bytes of data; expected ", expected)
+    bytes = content[(data + 1):end]
+    kind == UNSIGNED_BYTES && return reshape(bytes, extents...)
+    return reshape(ntoh.(reinterpret(Int32, bytes)), extents...)
+end
 
 "Return the extents along the `axes` axes of the file at `path`, and its bytes."
 function read_idx(path::String, axes::Int)

@@ -47,14 +47,24 @@ function read_npy(::Type{Array{T,N}}, path::String) where {T,N}
     end
 end
 
-"Read the header; return the shape, once it is what was expected."
-function read_shape(file::IOStream, path::String, type::String, axes::Int)
+"""
+    read_npy(Array{T}, path)
+
+Read the array of element type `T` and any number of axes at `path`, axes in the opposite direction.
+"""
+function read_npy(::Type{Array{T}}, path::String) where {T}
+    axes = open(file -> length(read_shape(file, path, descriptor(T), nothing)), path)
+    return read_npy(Array{T,axes}, path)
+end
+
+"Read the header; return the shape, once it is what was expected; `axes` is their number, or nothing for any."
+function read_shape(file::IOStream, path::String, type::String, axes)
     String(read(file, sizeof(MAGIC))) == MAGIC || fail(path, ": is not a .npy file of version 1.0")
     header = String(read(file, ltoh(read(file, UInt16))))
     occursin("'descr': '$type'", header) || fail(path, ": expected elements of type ", type, ", got ", header)
     occursin("'fortran_order': False", header) || fail(path, ": expected C order, got ", header)
     shape = parse_shape(header)
-    length(shape) == axes || fail(path, ": expected ", axes, " axes, got ", header)
+    (axes === nothing || length(shape) == axes) || fail(path, ": expected ", axes, " axes, got ", header)
     return shape
 end
 

@@ -1,35 +1,11 @@
 # Train and evaluate: what happens between the events of a run.
 
-"The plan of one epoch pair: the steps between two evaluations."
-struct Interval
-    "position at its end, in epochs"
-    position::Float64
-    "column of the batch order"
-    epoch::Int
-    batches::UnitRange{Int}
-    chunks::Int
-    is_first::Bool
-end
+include(joinpath(@__DIR__, "..", "_julia", "schedule.jl"))
+using .Schedules
 
 "Cut every epoch into the intervals that the contract states."
-function plan_intervals(batches::Batches, evaluations_per_epoch::Int, chunks_per_epoch::Int)
-    parts = max(evaluations_per_epoch, 1)
-    count = batch_count(batches)
-    intervals = Interval[]
-    for epoch in 1:size(batches.order, 2), part in 1:parts
-        cut = (count * (part - 1) ÷ parts + 1):(count * part ÷ parts)
-        position = epoch - 1 + part / parts
-        push!(intervals, Interval(position, epoch, cut, chunks_per_epoch ÷ parts, isempty(intervals)))
-    end
-    return intervals
-end
-
-"Return whether a chunk ends after `step` of `steps` steps: one does at `steps * c ÷ chunks`, c = 1, 2, …"
-function ends_chunk(step::Int, steps::Int, chunks::Int)
-    chunks == 0 && return false
-    chunk = cld(step * chunks, steps)
-    return steps * chunk ÷ chunks == step
-end
+Schedules.plan_intervals(batches::Batches, evaluations_per_epoch::Int, chunks_per_epoch::Int) =
+    plan_intervals(size(batches.order, 2), batch_count(batches), evaluations_per_epoch, chunks_per_epoch)
 
 "Set the gradient to that of the mean loss of the batch in `work`; return the loss summed over it."
 function loss_and_gradient!(session::Session, work::Workspace)

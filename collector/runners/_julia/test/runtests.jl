@@ -1,0 +1,122 @@
+# julia runtests.jl: what the files shared by the Julia runners promise. Needs no framework.
+#
+# The readers of trials, of MNIST's own files and the writer of events are tested beside julia_stdlib.
+
+using Test
+
+for file in ("trial", "npy", "idx", "cifar10", "dataset", "schedule", "blas")
+    include(joinpath(@__DIR__, "..", file * ".jl"))
+end
+using .Trials, .Npy, .Idx, .Cifar10, .Datasets, .Schedules, .BlasInfo
+
+"A file with these bytes."
+function bytes_file(parts...)
+    path, file = mktemp()
+    write(file, parts...)
+    close(file)
+    return path
+end
+
+"An IDX file: numbers with the highest byte first."
+idx_file(magic, extents, elements) = bytes_file(hton(UInt32(magic)), hton.(UInt32.(extents))..., elements)
+
+@testset "shared by the Julia runners" begin
+    @testset "IDX with any number of axes" begin
+        images = idx_file(0x804, (2, 3, 2, 1), UInt8.(1:12))
+
+        @test size(read_array(images)) == (1, 2, 3, 2)
+        @test vec(read_array(images)) == 1:12
+        @test read_array(idx_file(0xc01, (3,), hton.(Int32[7, 300, 2]))) == Int32[7, 300, 2]
+        @test eltype(read_array(idx_file(0x801, (2,), UInt8[7, 8]))) == UInt8
+        @test_throws IdxError read_array(idx_file(0x803, (2, 2, 3), UInt8.(1:11)))
+        @test_throws IdxError read_array(idx_file(0xd01, (1,), UInt8.(1:4)))
+        @test_throws IdxError read_array(bytes_file(UInt8[0, 0]))
+        @test_throws IdxError read_array(bytes_file(hton(UInt32(0x803)), hton(UInt32(2))))
+    end
+
+    @testset "npy with any number of axes" begin
+        for array in (Float32[1, 2, 3], reshape(Float32.(1:24), 2, 3, 4))
+            path = tempname()
+            write_npy(path, array)
+
+            @test read_npy(Array{Float32}, path) == array
+            @test_throws NpyError read_npy(Array{Int32}, path)
+        end
+    end
+
+    @testset "CIFAR-10" begin
+        first_image, second_image = UInt8.(mod.(0:3071, 256)), fill(0xff, 3072)
+        one = bytes_file(UInt8(9), first_image)
+        two = bytes_file(UInt8(3), second_image, UInt8(4), first_image)
+
+        images, labels = read_batches([one, two])
+
+        @test labels == Int32[9, 3, 4]
+        @test size(images) == (32, 32, 3, 3)
+        @test vec(images[:, :, :, 1]) == first_image
+        @test images[2, 1, 1, 1] == 0x01 && images[1, 2, 1, 1] == 0x20    # width, then height
+        @test all(==(0xff), images[:, :, :, 2])
+        @test_throws Cifar10Error read_batches([bytes_file(first_image)])
+        @test_throws Cifar10Error read_batches([bytes_file(UInt8[])])
+    end
+
+    @testset "the data set is checked and standardised" begin
+        trial = Trial(
+            "data.classes" => 10, "data.format" => "idx", "data.mean" => Any[0.5], "data.std" => Any[0.25],
+            "data.train_images" => idx_file(0x803, (3, 1, 2), UInt8[0, 255, 51, 102, 0, 0]),
+            "data.train_labels" => idx_file(0x801, (3,), UInt8[9, 0, 4]),
+        )
+        raw = read_set(trial, "train")
+
+        @test size(raw.images) == (2, 1, 1, 3)
+        @test raw.labels == [9, 0, 4] && length(raw) == 3
+        @test reshape(standardise(raw.images, standardised_levels([0.5], [0.25])), 2, 3) ≈ Float32[-2 -1.2 -2; 2 -0.4 -2]
+        @test_throws TrialError read_set(merge(trial, Trial("data.classes" => 9)), "train")
+        @test_throws TrialError read_set(merge(trial, Trial("data.mean" => Any[0.5, 0.5, 0.5])), "train")
+        fewer = idx_file(0x801, (2,), UInt8[1, 2])
+        @test_throws TrialError read_set(merge(trial, Trial("data.train_labels" => fewer)), "train")
+        flat = idx_file(0x802, (3, 2), UInt8.(1:6))
+        @test_throws TrialError read_set(merge(trial, Trial("data.train_images" => flat)), "train")
+    end
+
+    @testset "each channel has its own mean and deviation" begin
+        images = cat(fill(0x33, 1, 1, 1, 2), fill(0x66, 1, 1, 1, 2); dims = 3)
+
+        @test vec(standardise(images, standardised_levels([0.1, 0.2], [0.5, 0.25]))) ≈ Float32[0.2, 0.8, 0.2, 0.8]
+    end
+
+    @testset "weights by the names of their files" begin
+        folder = mktempdir()
+        write_npy(joinpath(folder, "conv1.weight.npy"), reshape(Float32.(1:16), 2, 2, 2, 2))
+        write_npy(joinpath(folder, "conv1.bias.npy"), Float32[1, 2])
+        write(joinpath(folder, "notes.txt"), "not an array")
+
+        weights = read_weights(folder)
+
+        @test sort(collect(keys(weights))) == ["conv1.bias", "conv1.weight"]
+        @test size(weights["conv1.weight"]) == (2, 2, 2, 2)
+    end
+
+    @testset "the order stays inside the training set" begin
+        path = tempname()
+        write_npy(path, Int32[0 2; 1 1; 2 0])
+
+        @test read_order(Trial("order" => path), 3)[:, 2] == [2, 1, 0]
+        @test_throws TrialError read_order(Trial("order" => path), 2)
+    end
+
+    @testset "epochs are cut as the contract says" begin
+        intervals = plan_intervals(3, 469, 4, 20)
+
+        @test [interval.position for interval in intervals] == 0.25:0.25:3
+        @test [interval.batches for interval in intervals[1:4]] == [1:117, 118:234, 235:351, 352:469]
+        @test findall(interval -> interval.is_first, intervals) == [1]
+        @test filter(step -> ends_chunk(step, 117, 5), 1:117) == [23, 46, 70, 93, 117]
+        @test plan_intervals(1, 469, 0, 20) == [Interval(1.0, 1, 1:469, 20, true)]
+        @test [batch_range(number, 128, 300) for number in 1:3] == [1:128, 129:256, 257:300]
+    end
+
+    @testset "which BLAS computes" begin
+        @test blas_description() == "unknown" || occursin(r"^OpenBLAS \d+\.\d+\.\d+.* \w+$", blas_description())
+    end
+end

@@ -1,0 +1,39 @@
+# What this runner can do.
+
+"Any other value of these keys is answered with `unsupported`."
+const SUPPORTED = [
+    "model" => ["mlp", "lenet5", "cnn", "keras_cnn", "resnet18", "resnet50"],
+    "loss" => ["softmax_cross_entropy"],
+    "optimizer" => ["sgd", "adam", "adamw"],
+    "optimizer.schedule" => ["constant"],
+    "device" => ["cpu", "cuda"],
+    "dtype" => ["fp32"],
+    "loader" => ["resident", "stream"],
+    "data.format" => ["idx", "cifar10_binary"],
+    "mode" => ["train", "steps", "infer", "gate"],
+    "variant" => ["zygote"],
+]
+
+"Return why this runner cannot do `trial`; empty if it can."
+function unsupported_reason(trial::Trial)
+    for (key, values) in SUPPORTED
+        given = text(trial, key)
+        given in values || return string(key, ": got ", given, "; this runner supports ", join(values, ", "))
+    end
+    workers = integer(trial, "loader_workers")
+    workers == 0 && return ""
+    return string("loader_workers: got ", workers, "; this runner supports 0: its loader has no workers of its own")
+end
+
+"Return why the epochs of this `order` cannot be cut as `trial` says: every pair needs a step. Empty if they can."
+function unsupported_cut(trial::Trial, order::Matrix{Int32})
+    parts, count = integer(trial, "evaluations_per_epoch"), cld(size(order, 1), integer(trial, "batch_size"))
+    parts <= count && return ""
+    return string("evaluations_per_epoch: got ", parts, "; expected at most ", count, ", the batches of an epoch")
+end
+
+"Write `reason` as the last event of `log`; return whether there is one."
+function is_unsupported(log::EventLog, reason::String)
+    isempty(reason) || write_event(log, "unsupported", time_ns(), "message" => reason)
+    return !isempty(reason)
+end
