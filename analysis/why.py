@@ -11,11 +11,12 @@ import pandas as pd
 from analysis import tables
 from analysis.comparison import HEATS_FOR_AN_INTERVAL, Verdict
 from analysis.finding import Cell, Finding
-from analysis.findings import gates_of
+from analysis.findings import gates_of, plan_of
 from analysis.results import Measured
 from analysis.sentences import entry_name
 from analysis.statistics import log_margin
 
+PLANNED_ONCE = 0.05  # the level of tests that are looked at once
 MOST_NAMED = 3  # heats that were left out, and reasons; the rest are counted
 DECIDED = (Verdict.FASTER, Verdict.SLOWER)
 
@@ -43,7 +44,7 @@ def why(finding: Finding, measured: Measured) -> Why:
     runs = cell_runs(measured.runs, finding.cell)
     ran = {finding.baseline, finding.candidate} <= set(runs["entry"])
     return Why(
-        rule=rule_words(finding),
+        rule=rule_words(finding, plan_of(runs).alpha if len(runs) else PLANNED_ONCE),
         floor=floor_words(finding) if finding.ratio is not None else "",
         heats=heats_words(finding, runs) if ran else "",
         gate=gate_words(finding, measured.gates),
@@ -52,16 +53,20 @@ def why(finding: Finding, measured: Measured) -> Why:
     )
 
 
-def rule_words(finding: Finding) -> str:
-    """Return which rule of the verdict decided, with its figures."""
+def rule_words(finding: Finding, alpha: float = PLANNED_ONCE) -> str:
+    """Return which rule of the verdict decided, with its figures; `alpha` is the level of each test."""
     margin = f"± {100 * finding.margin_ratio:g} %"
     if finding.verdict is Verdict.DEAD_HEAT:
-        return f"the 90 % interval lies inside the margin of {margin} that the suite fixed (two one-sided tests at 5 %)"
+        return (
+            f"the {100 * (1 - 2 * alpha):g} % interval lies inside the margin of {margin} that the suite fixed (two "
+            f"one-sided tests at {100 * alpha:g} %)"
+        )
     if finding.ratio is None:
         return ""
     if finding.verdict not in DECIDED or finding.floor_ratio is None:
         return finding.reason.removeprefix("because ")
-    p = "" if finding.adjusted_p is None else f"equality is rejected (Holm's p {_p(finding.adjusted_p)}), "
+    level = f"{_p(finding.adjusted_p)}, level {100 * alpha:g} %" if finding.adjusted_p is not None else ""
+    p = f"equality is rejected (Holm's p {level}), " if level else ""
     if math.log(finding.floor_ratio) < log_margin(finding.margin_ratio):
         return f"{p}the difference exceeds the A/A floor, and the signed ranks do not contradict"
     return (

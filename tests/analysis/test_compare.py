@@ -61,7 +61,7 @@ def test_the_verdict_comes_first_and_the_reasons_last() -> None:
         "julia_stdlib     2.33 s   takes 100.",
         "95 % interval 1.9",
         "less ----",
-        "rule     equality is rejected (Holm's p below 1e-12)",
+        "rule     equality is rejected (Holm's p below 1e-12, level 5 %)",
         "floor    python_pytorch run twice in each heat differs from itself by at most 0.",
         "heats    10 counted, none left out",
         "gate     python_pytorch:eager passed A; julia_stdlib:default passed A",
@@ -109,6 +109,14 @@ def test_a_dead_heat_names_its_margin() -> None:
     assert [finding.verdict for finding in found.findings] == [Verdict.DEAD_HEAT]
     assert "Dead heat: python_jax and python_pytorch take the same time within 3 %" in found.texts[0]
     assert "the 90 % interval lies inside the margin of ± 3 %" in found.texts[0]
+
+
+def test_a_stricter_level_is_named() -> None:
+    """Where the suite has planned several looks."""
+    finding = dataclasses.replace(demo().findings[0], verdict=Verdict.DEAD_HEAT)
+
+    assert "the 97.2 % interval lies inside" in rule_words(finding, 0.014)
+    assert "two one-sided tests at 1.4 %" in rule_words(finding, 0.014)
 
 
 def test_a_machine_that_cannot_resolve_the_margin_is_named_in_the_rule() -> None:
