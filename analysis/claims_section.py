@@ -115,14 +115,15 @@ def bases_chart(study: Study, found: Sequence[Audited]) -> Chart | None:
     if not rows:
         return None
     points = [{"claim": row["claim"], "kind": kind, "percent": round(row[kind], 4)} for row in rows for kind in BASES]
+    alternative = "; ".join(
+        f"{row['claim']}: {row[BASES[0]]:g} % published, "
+        f"{row[BASES[1]]:.2f} % and {row[BASES[2]]:.2f} % on the two bases"
+        for row in rows
+    )
     return Chart(
         name=f"bases-{study.study}",
-        spec=_bases_spec(points, [row["claim"] for row in rows]),
-        alt="; ".join(
-            f"{row['claim']}: {row[BASES[0]]:g} % published, "
-            f"{row[BASES[1]]:.2f} % and {row[BASES[2]]:.2f} % on the two bases"
-            for row in rows
-        ),
+        spec=_bases_spec(points, [row["claim"] for row in rows]) | {"description": alternative},
+        alt=alternative,
         caption=(
             "Every percentage that the study derives, and what its own two numbers give: "
             "the same difference is another percentage of the other system."
