@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collector.definition import Definition
 from collector.runner import Device, Dtype, Loader, Mode
 from collector.workload import OPTIMIZERS, NotNegative, Positive, PositiveFloat, Workload
+from store.definition import Definition
 
 DEFAULT_STEPS = 50  # in modes steps and infer, for a workload that names no number
 DEFAULT_EVALUATIONS_PER_EPOCH = 4  # METHODS §4; in mode train, for a workload that is otherwise run in mode steps

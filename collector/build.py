@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from collector.definition import DefinitionError, content_hash
+from store.definition import DefinitionError, content_hash
 
 BUILDS = ".toolchains"
 STAMP = ".deadheat-build"  # holds the hash of what was built

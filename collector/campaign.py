@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from collector.definition import DefinitionError, content_hash
 from collector.matrix import Suite
 from collector.plan import Heat
 from store.database import Store
+from store.definition import DefinitionError, content_hash
 
 # An ending that says nothing about the runner's speed: its heat is repeated, blind to the times of the others.
 # So is the heat of a contaminated run; both attempts are kept.

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from collector.axes import Axes
-from collector.definition import validate_definition
 from collector.matrix import Group, MatrixError, Suite, known_suites, read_suite
 from collector.workload import WORKLOADS, read_workload
+from store.definition import validate_definition
 
 DEFAULT_SEED = 20260101
 DEFAULT_HEATS = 10

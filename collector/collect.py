@@ -18,7 +18,6 @@ from collector.campaign import (
     read_history,
     write_campaign,
 )
-from collector.definition import DefinitionError
 from collector.gating import (
     GateResult,
     GateSetting,
@@ -41,6 +40,7 @@ from collector.runner import (
 from collector.setting import Machine, Reporter, Setting
 from collector.stages import next_stage
 from store.database import Store
+from store.definition import DefinitionError
 
 
 class CollectError(DefinitionError):

@@ -14,7 +14,6 @@ from filelock import FileLock
 from pydantic import Field, model_validator
 
 from collector.data_files import CIFAR10_IMAGE, DataFiles, DataFormat
-from collector.definition import Definition, DefinitionError, read_definition, unknown_name
 from collector.source import (
     GeneratedSource,
     RawFile,
@@ -26,6 +25,7 @@ from collector.source import (
     work_folder,
 )
 from collector.synthetic import write_synthetic
+from store.definition import Definition, DefinitionError, read_definition, unknown_name
 
 DATASETS = Path(__file__).parent / "datasets"
 MARKER = "verified.json"

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from collector.definition import DefinitionError
+from store.definition import DefinitionError
 
 PERMANENT = ("404", "does not have a Release file", "Unable to locate package", "NO_PUBKEY", "is not signed")
 

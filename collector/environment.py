@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from collector.definition import content_hash
+from store.definition import content_hash
 from store.records import EnvironmentRow
 
 PROJECT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from collector.definition import Definition, DefinitionError, validate_definition
+from store.definition import Definition, DefinitionError, validate_definition
 
 EXCEPTIONS = Path(__file__).parent / "exceptions.toml"
 

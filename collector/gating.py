@@ -19,7 +19,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from collector.data_files import DataFiles
-from collector.definition import content_hash
 from collector.events import EventError, read_events
 from collector.executors import Executor
 from collector.gate import Check, judge
@@ -39,6 +38,7 @@ from collector.runner import (
 from collector.trial import write_trial
 from collector.workload import Workload
 from store.database import Store
+from store.definition import content_hash
 from store.records import GateRow
 
 UNSUPPORTED = "unsupported: "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from collector.definition import DefinitionError
+from store.definition import DefinitionError
 
 
 class LockedError(DefinitionError):

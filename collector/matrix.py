@@ -11,10 +11,10 @@ from pydantic import Field, field_validator, model_validator
 
 from collector.axes import Axes, Change, effective_workload
 from collector.dataset import read_dataset
-from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 from collector.repetition import UNTIL_DECIDED, Rule, reason_refused
 from collector.runner import RUNNERS, Entry, Mode, Names, Runner, read_entry, read_runner
 from collector.workload import WORKLOADS, Positive, Workload, read_workload
+from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
 SUITES = Path(__file__).parent / "suites"
 

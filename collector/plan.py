@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collector.definition import content_hash
 from collector.matrix import Cell, Suite
 from collector.runner import Entry
+from store.definition import content_hash
 
 MAX_RUNS_PER_HEAT = 8  # METHODS §3: longer heats lose the correlation that pairing lives on
 

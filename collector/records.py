@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from collector.campaign import Campaign
-from collector.definition import content_hash
 from collector.matrix import Cell, Refusal, Suite
 from collector.plan import Heat, Trial
 from collector.runner import Description, Entry, Runner
+from store.definition import content_hash
 from store.records import RunRow
 
 # What only a run that was started can tell.

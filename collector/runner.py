@@ -14,9 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from collector.build import find_build, reason_unbuilt
-from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 from collector.exceptions import read_exceptions
 from collector.toolchain import PROJECT, find_toolchain
+from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
 RUNNERS = Path(__file__).parent / "runners"
 DESCRIBE_TIMEOUT_S = 120.0

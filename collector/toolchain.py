@@ -23,7 +23,7 @@ from rich.console import Console
 
 from collector.build import BUILDS, BuildError, build_runner, find_build, known_builds
 from collector.debian import DebianError, fetch_packages, write_unpacked
-from collector.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
+from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOOLCHAINS = Path(__file__).parent / "toolchains"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from collector.definition import DefinitionError
+from store.definition import DefinitionError
 
 UNSAFE = re.compile(r'["\\\x00-\x1f\x7f]')
 Count = Annotated[int, Field(ge=0)]

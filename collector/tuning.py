@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from collector.definition import DefinitionError
 from collector.telemetry.machine import PROCFS, SYSFS
 from collector.telemetry.nvml import open_devices
+from store.definition import DefinitionError
 
 PERSISTENT, UNLOCKED = "on", "not locked"
 

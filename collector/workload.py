@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from collector.definition import Definition, DefinitionError, read_definition, unknown_name
+from store.definition import Definition, DefinitionError, read_definition, unknown_name
 from store.records import PHASES
 
 WORKLOADS = Path(__file__).parent / "workloads"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,3 +73,20 @@ def _inner_definition(annotation: Any) -> Any:  # noqa: ANN401 - a type annotati
         return annotation
     inner = [_inner_definition(a) for a in getattr(annotation, "__args__", ())]
     return next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
+
+
+def unknown_name(what: str, name: str, known: Iterable[str], advice: str) -> str:
+    """Return the message for a name that nobody knows, with the nearest one that exists."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"{name!r} is not a known {what}; known: {', '.join(names) or 'none'}.{hint} {advice}"
+
+
+def content_hash(*parts: str | bytes) -> str:
+    """Return the first 16 hex digits of the SHA-256 of the parts, each delimited by its length."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:16]

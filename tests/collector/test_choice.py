@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from collector.axes import Axes
 from collector.choice import Choice, choose_suite, refusal_lines
 from collector.commands import app
-from collector.definition import DefinitionError
 from collector.matrix import expand_suite, known_suites, read_suite
+from store.definition import DefinitionError
 
 NOTHING: dict[str, Any] = {
     "suite": None,

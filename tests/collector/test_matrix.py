@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.definition import DefinitionError
 from collector.matrix import MatrixError, expand_matrix, expand_suite, known_suites, read_suite
+from store.definition import DefinitionError
 
 SUITE = """
 name = "s"

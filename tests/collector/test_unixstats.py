@@ -235,7 +235,9 @@ def test_import_stores_every_number_once(tmp_path):
     assert "3 rows until 0.2 s, 12 published numbers stored" in shown.stdout
     assert "  cpu only rises" in shown.stdout
     assert "copy.txt: is in the store already, as beam_smp_20220423_214830.txt" in shown.stdout
-    stored = Store(tmp_path / "s").rows("SELECT * FROM published WHERE metric = 'cpu' AND place LIKE 'beam%' ORDER BY value DESC")
+    stored = Store(tmp_path / "s").rows(
+        "SELECT * FROM published WHERE metric = 'cpu' AND place LIKE 'beam%' ORDER BY value DESC"
+    )
     row = dict(zip(stored.columns, stored.values[0], strict=True))
     assert len(stored.values) == 3
     assert (row["study"], row["system"], row["value"], row["unit"]) == ("paper", "beam_smp", 14.4051, "%")
