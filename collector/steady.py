@@ -117,7 +117,7 @@ def steady_rows(run_id: str, events: Sequence[Event]) -> list[MeasurementRow]:
     steady = steady_state(chunks)
     values = {"is_steady": float(steady is not None)}
     if steady:
-        values |= {"steady_after_s": steady.after_s, "steady_s_per_step": steady.s_per_step}
+        values |= {"steady_after_s": steady.after_s, "steady_step_s": steady.s_per_step}
     return [MeasurementRow(run_id=run_id, metric=metric, value=value) for metric, value in values.items()]
 
 

@@ -25,7 +25,7 @@ METRICS: dict[str, Metric] = {
     "examples_per_s": Metric("1/s", "higher", "examples trained on per second of the train clock"),
     "is_steady": Metric("1", "higher", "1 if the chunks reached a speed that they kept to the end, else 0"),
     "steady_after_s": Metric("s", "lower", "train clock before the speed that was kept to the end; absent: never"),
-    "steady_s_per_step": Metric("s", "lower", "median seconds per step at the speed that was kept to the end"),
+    "steady_step_s": Metric("s", "lower", "median seconds per step at the speed that was kept to the end"),
     "data_wait_s": Metric("s", "lower", "seconds of the train clock in which training waited for its loader"),
     "limit_ratio": Metric(
         "1", "higher", "train_flops per second of the train clock, as a share of the machine's matrix-product rate"

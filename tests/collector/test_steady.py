@@ -142,6 +142,6 @@ def test_the_measurements_of_a_run():
     """Steady after 1.2 s of training, at 10 ms per step; never steady is a measurement too."""
     found = {row.metric: row.value for row in steady_rows("run", events())}
 
-    assert found == {"is_steady": 1.0, "steady_after_s": pytest.approx(1.2), "steady_s_per_step": pytest.approx(0.01)}
+    assert found == {"is_steady": 1.0, "steady_after_s": pytest.approx(1.2), "steady_step_s": pytest.approx(0.01)}
     assert set(found) <= METRICS.keys()
     assert not math.isnan(sum(found.values()))
