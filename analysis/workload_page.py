@@ -112,11 +112,8 @@ def section(
     name = f"{mine.cell.workload}-{number}"
     target = target_accuracy(mine.runs)
     forests = {clock: forest_chart(mine, clock, f"{name}-{clock}") if is_whole else None for clock in CLOCKS}
-    both = None if is_whole else forest_of_both_clocks(mine, f"{name}-both")
-    phases = phase_chart(mine, f"{name}-phases") if is_whole else None
-    curves = [accuracy_chart(mine, clock, f"{name}-accuracy-{clock}", target) for clock in CLOCKS if is_whole]
-    used = aligned_charts(mine, name) if is_whole else []
-    parts = parts_of(mine, f"{name}-parts") if is_whole else None
+    charts = _charts(mine, name, target, is_whole=is_whole)
+    figures = (*forests.values(), charts["both"], charts["phases"], *charts["curves"], *charts["used"])
     return {
         "title": cell_words(mine.cell),
         "division": DIVISIONS[mine.cell.track],
@@ -126,35 +123,61 @@ def section(
         "heats": mine.heats,
         "is_insufficient": mine.heats < HEATS_FOR_A_VERDICT,
         "clocks": [clock_part(mine, clock, number, forests[clock]) for clock in CLOCKS],
-        "both": both,
-        "epochs_to_target": pooled_epochs(mine),
-        "target": target,
+        **charts,
+        **_target_part(mine, target, is_whole=is_whole),
         "families_table": families_table(mine),
         "families_query": families_query(mine),
-        "phases": phases,
         "phases_table": phases_table(mine),
-        "curves": [chart for chart in curves if chart],
-        "used": used,
         "resources_table": resources_table(mine) if is_whole else None,
-        "energy": energy_words(mine, pooled_epochs(mine)),
-        "best_known": best_known(mine.cell.workload, target),
-        "crossings_table": crossings_table(mine, target) if target is not None else None,
-        "crossings_query": queries.crossings(mine.cell, target) if target is not None else None,
         "variance_table": variance_table(mine),
         "variance_query": queries.spreads(mine.cell),
         "levels_table": levels_table(mine, cells) if is_whole else None,
         "positions": place_words(mine),
-        "factors_table": factors_table(mine, target) if is_whole and target is not None else None,
-        "targets_table": targets_table(mine, target) if is_whole and target is not None else None,
-        "parts": parts,
         "gate_table": gate_table(mine, gates),
         "gate_query": queries.gates(mine.cell),
-        "figures": [
-            chart for chart in (*forests.values(), both, parts and parts["chart"], phases, *curves, *used) if chart
-        ],
+        "figures": [chart for chart in (*figures, (charts["parts"] or {}).get("chart")) if chart],
         "repeated": repeated_words(mine.attempts),
         "repeated_query": queries.repeated(mine.cell),
         **runs_part(mine, pages),
+    }
+
+
+def _charts(mine: CellResults, name: str, target: float | None, *, is_whole: bool) -> dict[str, Any]:
+    """Return the charts of one cell beside its forests, by what the template calls them."""
+    if not is_whole:
+        both = forest_of_both_clocks(mine, f"{name}-both")
+        return {"both": both, "phases": None, "curves": [], "used": [], "parts": None}
+    curves = (accuracy_chart(mine, clock, f"{name}-accuracy-{clock}", target) for clock in CLOCKS)
+    return {
+        "both": None,
+        "phases": phase_chart(mine, f"{name}-phases"),
+        "curves": [chart for chart in curves if chart],
+        "used": aligned_charts(mine, name),
+        "parts": parts_of(mine, f"{name}-parts"),
+    }
+
+
+def _target_part(mine: CellResults, target: float | None, *, is_whole: bool) -> dict[str, Any]:
+    """Return what the template says about reaching the target accuracy; without one there is nothing to reach."""
+    pooled = pooled_epochs(mine)
+    tables: dict[str, Any] = {
+        "crossings_table": None,
+        "crossings_query": None,
+        "factors_table": None,
+        "targets_table": None,
+    }
+    if target is not None:
+        tables["crossings_table"] = crossings_table(mine, target)
+        tables["crossings_query"] = queries.crossings(mine.cell, target)
+    if target is not None and is_whole:
+        tables["factors_table"] = factors_table(mine, target)
+        tables["targets_table"] = targets_table(mine, target)
+    return {
+        "epochs_to_target": pooled,
+        "target": target,
+        "energy": energy_words(mine, pooled),
+        "best_known": best_known(mine.cell.workload, target),
+        **tables,
     }
 
 
