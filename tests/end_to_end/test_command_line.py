@@ -159,7 +159,6 @@ def test_two_collections_never_disturb_each_other(here):
         (["gate"], "nothing was chosen"),
         (["data", "fetch", "mnits"], "'mnits'"),
         (["show", "absent"], "absent"),
-        (["compare", "python_pytorch", "julia_flux"], "was never measured"),
         (["sql", "drop table runs"], "SELECT"),
         (["sql", "select nothing from runs"], "nothing"),
     ],
