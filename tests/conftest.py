@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from collector.executors.local import LocalExecutor
 from collector.setting import Setting
 from store.database import Store
 from store.records import EnvironmentRow
+
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TRAIN_EXAMPLES, TEST_EXAMPLES = 700, 520  # not a multiple of any batch size in use
 
