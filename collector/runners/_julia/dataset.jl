@@ -7,7 +7,7 @@ module Datasets
 
 Base.Experimental.@optlevel 1     # runs once
 
-export RawSet, read_set, read_order, read_weights, standardised_levels, standardise
+export RawSet, read_set, read_weights, standardised_levels, standardise
 
 using ..Trials: Trial, TrialError, integer, numbers, text
 using ..Npy: read_npy
@@ -51,21 +51,6 @@ function read_idx(trial::Trial, half::String)
     labels = read_array(text(trial, "data." * half * "_labels"))
     ndims(labels) == 1 || fail(text(trial, "data." * half * "_labels"), ": ", ndims(labels), " axes; expected 1")
     return RawSet(reshape(images, width, height, :, examples), Int32.(labels))
-end
-
-"""
-Read the batch order: `order[place, epoch]` is an index from 0 into the training set.
-
-The indices are checked here, once.
-"""
-function read_order(trial::Trial, examples::Int)
-    path = text(trial, "order")
-    order = read_npy(Matrix{Int32}, path)
-    isempty(order) && fail(path, ": is empty; expected epochs × examples")
-    for index in order
-        0 <= index < examples || fail(path, ": index ", index, "; expected 0 to ", examples - 1)
-    end
-    return order
 end
 
 "Read every `<layer>.<parameter>.npy` of `folder`, by `<layer>.<parameter>`; axes in the opposite direction."

@@ -18,10 +18,10 @@ flush(EVENTS)
 # Counts what Julia compiles from here on; Flux and the code below are most of it.
 isdefined(Base, :cumulative_compile_timing) && Base.cumulative_compile_timing(true)
 
-for file in ("trial", "npy", "idx", "cifar10", "dataset", "schedule")
+for file in ("trial", "npy", "idx", "cifar10", "dataset", "order", "schedule")
     include(joinpath(@__DIR__, "..", "_julia", file * ".jl"))
 end
-using .Trials, .Npy, .Datasets, .Schedules
+using .Trials, .Npy, .Datasets, .Orders, .Schedules
 include("events.jl")
 include("support.jl")
 

@@ -25,13 +25,6 @@ function unsupported_reason(trial::Trial)
     return string("loader_workers: got ", workers, "; this runner supports 0: its loader has no workers of its own")
 end
 
-"Return why the epochs of this `order` cannot be cut as `trial` says: every pair needs a step. Empty if they can."
-function unsupported_cut(trial::Trial, order::Matrix{Int32})
-    parts, count = integer(trial, "evaluations_per_epoch"), cld(size(order, 1), integer(trial, "batch_size"))
-    parts <= count && return ""
-    return string("evaluations_per_epoch: got ", parts, "; expected at most ", count, ", the batches of an epoch")
-end
-
 "Write `reason` as the last event of `log`; return whether there is one."
 function is_unsupported(log::EventLog, reason::String)
     isempty(reason) || write_event(log, "unsupported", time_ns(), "message" => reason)

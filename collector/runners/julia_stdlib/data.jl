@@ -2,8 +2,9 @@
 
 include(joinpath(@__DIR__, "..", "_julia", "trial.jl"))
 include(joinpath(@__DIR__, "..", "_julia", "npy.jl"))
+include(joinpath(@__DIR__, "..", "_julia", "order.jl"))
 include(joinpath(@__DIR__, "..", "_julia", "idx.jl"))
-using .Trials, .Npy, .Idx, .Models
+using .Trials, .Npy, .Orders, .Idx, .Models
 
 "Number of classes of MNIST and its kin."
 const CLASSES = 10
@@ -36,21 +37,6 @@ function read_set(trial::Trial, half::String)
         label < CLASSES || fail(labels_path, ": label ", label, "; expected 0 to ", CLASSES - 1)
     end
     return RawSet(images, labels)
-end
-
-"""
-Read the batch order: `order[place, epoch]` is an index from 0 into the training set.
-
-The indices are checked here, once, because gathering a batch does not check them.
-"""
-function read_order(trial::Trial, examples::Int)
-    path = text(trial, "order")
-    order = read_npy(Matrix{Int32}, path)
-    isempty(order) && fail(path, ": is empty; expected epochs × examples")
-    for index in order
-        0 <= index < examples || fail(path, ": index ", index, "; expected 0 to ", examples - 1)
-    end
-    return order
 end
 
 "Return `(pixel / 255 - mean) / std` for every pixel value from 0, in Float32."

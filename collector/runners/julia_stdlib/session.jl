@@ -47,13 +47,6 @@ function unsupported_reason(trial::Trial)
     return ""
 end
 
-"Return why the epochs of this `order` cannot be cut as `trial` says: every pair needs a step. Empty if they can."
-function unsupported_cut(trial::Trial, order::Matrix{Int32})
-    parts, count = integer(trial, "evaluations_per_epoch"), cld(size(order, 1), integer(trial, "batch_size"))
-    parts <= count && return ""
-    return string("evaluations_per_epoch: got ", parts, "; expected at most ", count, ", the batches of an epoch")
-end
-
 """
 Flush subnormal floats, which cost tens of cycles each in late epochs; return whether that worked.
 

@@ -4,10 +4,10 @@
 
 using Test
 
-for file in ("trial", "npy", "idx", "cifar10", "dataset", "schedule", "blas")
+for file in ("trial", "npy", "idx", "cifar10", "dataset", "order", "schedule", "blas")
     include(joinpath(@__DIR__, "..", file * ".jl"))
 end
-using .Trials, .Npy, .Idx, .Cifar10, .Datasets, .Schedules, .BlasInfo
+using .Trials, .Npy, .Idx, .Cifar10, .Datasets, .Orders, .Schedules, .BlasInfo
 
 "A file with these bytes."
 function bytes_file(parts...)

@@ -3,10 +3,10 @@
 using Test
 import Flux
 
-for file in ("trial", "npy", "idx", "cifar10", "dataset", "schedule")
+for file in ("trial", "npy", "idx", "cifar10", "dataset", "order", "schedule")
     include(joinpath(@__DIR__, "..", "..", "_julia", file * ".jl"))
 end
-using .Trials, .Npy, .Datasets, .Schedules
+using .Trials, .Npy, .Datasets, .Orders, .Schedules
 for file in ("events", "support", "versions", "cpu", "device", "data", "model", "optimizer", "train", "gate")
     include(joinpath(@__DIR__, "..", file * ".jl"))
 end
