@@ -209,8 +209,8 @@ def _races(
     costs: pd.DataFrame,
 ) -> Iterator[_Race]:
     by_entry = {str(entry): mine for entry, mine in runs.groupby("entry")}
-    gates = {entry: _gate(mine) for entry, mine in by_entry.items()}
-    pooled, plan = _epochs_to_target(cell, runs, epochs, gates), plan_of(runs)
+    gates = {entry: gate_passed(mine) for entry, mine in by_entry.items()}
+    pooled, plan = epochs_to_target(cell, runs, epochs, gates), plan_of(runs)
     for clock in CLOCKS:
         yield _Race(
             cell=cell,
@@ -237,7 +237,7 @@ def plan_of(runs: pd.DataFrame) -> Plan:
     )
 
 
-def _epochs_to_target(
+def epochs_to_target(
     cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame, gates: Mapping[str, bool | None]
 ) -> Effect | None:
     """Return the epochs pooled over the gated entries; none in mode steps or where too few runs reach the target.
@@ -262,7 +262,7 @@ def _costs(runs: pd.DataFrame, of_runs: pd.DataFrame, clock: str, *, is_pooled: 
     return runs.assign(fixed_s=fixed_s, per_epoch_s=costs[f"{clock}_s_per_epoch"].to_numpy())
 
 
-def _gate(runs: pd.DataFrame) -> bool | None:
+def gate_passed(runs: pd.DataFrame) -> bool | None:
     """Return whether an entry passed the gate: no where any run says no, yes where every completed run says yes."""
     said = runs["gate_passed"].dropna().astype(bool)
     if not said.all():
