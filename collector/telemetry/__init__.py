@@ -7,7 +7,7 @@ there are is chosen once per run by what the machine allows; one that cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,9 +52,10 @@ class Reading:
 class Source(Protocol):
     """Something that can be read again and again while a run is under way."""
 
-    def read(self, edge: str = "") -> Sequence[Reading]:
+    def read(self, edge: str = "") -> Iterable[Reading]:
         """Return what is there to observe now: none where the observed has ended, several for several devices.
 
+        What is returned can be gone through once, at any time: it tells of the moment of this call.
         `edge` names the event at which a phase ends; empty for a reading on the schedule.
         """
         ...

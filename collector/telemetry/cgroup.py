@@ -13,7 +13,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,17 +111,21 @@ class CgroupSource:
         self._memory = KernelFile(Path(group.memory) / "memory.stat") if group.memory else None
         self._v2_cpu = KernelFile(v2 / "cpu.stat") if v2 and not group.cpuacct else None  # one source per quantity
         self._v2_pressure = KernelFile(v2 / "cpu.pressure") if v2 else None
-        self._v2_memory = KernelFile(v2 / "memory.stat") if v2 and (v2 / "memory.stat").exists() else None
+        v2_memory = v2 / "memory.stat" if v2 and not group.memory else None
+        self._v2_memory = KernelFile(v2_memory) if v2_memory and v2_memory.exists() else None
 
     @property
     def has_memory(self) -> bool:
         """Whether the group accounts for memory."""
         return self._memory is not None or self._v2_memory is not None
 
-    def read(self, edge: str = "") -> Sequence[Reading]:
-        """Return a reading per tree; none when the group is gone."""
-        readings = (self._read_v1(edge), self._read_v2(edge))
-        return [reading for reading in readings if reading is not None]
+    def read(self, edge: str = "") -> Iterator[Reading]:
+        """Take down what the kernel says, and return a reading per tree; none when the group is gone.
+
+        The readings are made when they are asked for, which may be when the run no longer computes.
+        """
+        at_ns = time.monotonic_ns()
+        return self._readings(at_ns, edge, {file: file.read() for file in self._files})
 
     def close(self) -> None:
         """Close every file."""
@@ -133,46 +137,38 @@ class CgroupSource:
         files = (self._usage, self._memory, self._v2_cpu, self._v2_pressure, self._v2_memory)
         return [file for file in files if file is not None]
 
-    def _read_v1(self, edge: str) -> Reading | None:
-        at_ns = time.monotonic_ns()
-        usage = self._usage.read() if self._usage else None
-        stat = self._memory.read() if self._memory else None
-        if usage is None and stat is None:
-            return None
-        return Reading(
-            at_ns=at_ns,
-            source="cgroup_v1",
-            scope="run",
-            quality="exact",
-            edge=edge,
-            cpu_s=int(usage) / 1e9 if usage else None,
-            memory_bytes=_sum_of(stat, "total_rss", "total_shmem"),
-        )
-
-    def _read_v2(self, edge: str) -> Reading | None:
-        at_ns = time.monotonic_ns()
-        cpu = self._v2_cpu.read() if self._v2_cpu else None
-        pressure = self._v2_pressure.read() if self._v2_pressure else None
-        if cpu is None and pressure is None:
-            return None
-        usage_us, throttled_us = _number("usage_usec", cpu), _number("throttled_usec", cpu)
-        memory = self._v2_memory.read() if self._v2_memory and not self._memory else None
-        return Reading(
-            at_ns=at_ns,
-            source="cgroup_v2",
-            scope="run",
-            quality="exact",
-            edge=edge,
-            cpu_s=None if usage_us is None else usage_us / 1e6,
-            memory_bytes=_sum_of(memory, "anon", "shmem"),
-            cpu_pressure_s=some_pressure_s(pressure),
-            throttled_s=None if throttled_us is None else throttled_us / 1e6,
-        )
+    def _readings(self, at_ns: int, edge: str, said: Mapping[KernelFile | None, str | None]) -> Iterator[Reading]:
+        usage, stat = said.get(self._usage), said.get(self._memory)
+        if usage is not None or stat is not None:
+            yield Reading(
+                at_ns=at_ns,
+                source="cgroup_v1",
+                scope="run",
+                quality="exact",
+                edge=edge,
+                cpu_s=int(usage) / 1e9 if usage else None,
+                memory_bytes=_sum_of(stat, "total_rss", "total_shmem"),
+            )
+        cpu, pressure = said.get(self._v2_cpu), said.get(self._v2_pressure)
+        if cpu is not None or pressure is not None:
+            usage_us, throttled_us = _number("usage_usec", cpu), _number("throttled_usec", cpu)
+            yield Reading(
+                at_ns=at_ns,
+                source="cgroup_v2",
+                scope="run",
+                quality="exact",
+                edge=edge,
+                cpu_s=None if usage_us is None else usage_us / 1e6,
+                memory_bytes=_sum_of(said.get(self._v2_memory), "anon", "shmem"),
+                cpu_pressure_s=some_pressure_s(pressure),
+                throttled_s=None if throttled_us is None else throttled_us / 1e6,
+            )
 
 
 def _sum_of(stat: str | None, *names: str) -> int | None:
+    """Return what is held; None where it is not told, or nothing is counted yet: no process lives on nothing."""
     values = [_number(name, stat) for name in names]
-    return sum(value for value in values if value is not None) if None not in values else None
+    return None if None in values else sum(filter(None, values)) or None
 
 
 def _number(name: str, stat: str | None) -> int | None:

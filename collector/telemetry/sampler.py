@@ -14,16 +14,20 @@ import os
 import select
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
 from collector.telemetry import Reading, Source
 from collector.telemetry.cgroup import RunGroup
 from collector.telemetry.choice import RunTarget, Unavailable, open_all_sources
+from collector.telemetry.machine import MachineSource
+from collector.telemetry.nvml import NvmlSource
+from collector.telemetry.rapl import RaplSource
 
-PERIOD_S = 0.1
+PERIOD_S = 0.1  # also of what is not the run's own, however often the run is read
+NOT_THE_RUN = (MachineSource, RaplSource, NvmlSource)
 FLUSH_S = 1.0  # a kill loses no more than this
 LAST_EDGE = "exit"  # of the reading when the run has ended and no process of it is left
 _DEFAULTS = {field.name: field.default for field in fields(Reading)}  # what a line need not say
@@ -33,15 +37,15 @@ class Sampling:
     """What is read, when, and where it is kept.
 
     The schedule is absolute on CLOCK_MONOTONIC: a late reading does not shift the ones after it, and periods that
-    were missed altogether are left out rather than made up for.
+    were missed altogether are left out rather than made up for. While the run computes, as little as can be is done:
+    what the kernel said is taken down, and made into readings once a second.
     """
 
     def __init__(self, file: IO[str], period_s: float) -> None:
         self._file, self._period_ns = file, round(period_s * 1e9)
         self._sources: list[Source] = []
-        self._due_ns = self._start_ns = 0
-        self._lines: list[str] = []
-        self._flush_ns = 0
+        self._due_ns = self._machine_due_ns = self._flush_ns = 0
+        self._taken: list[tuple[int, Iterable[Reading], float | None]] = []  # place of the source, what it said, late
         self._unavailable: dict[tuple[str, str, int | None], str] = {}
 
     @property
@@ -52,33 +56,45 @@ class Sampling:
     def watch(self, sources: Sequence[Source]) -> None:
         """Begin the schedule now."""
         self._sources = list(sources)
-        self._start_ns = self._due_ns = time.monotonic_ns()
-        self._flush_ns = self._start_ns + round(FLUSH_S * 1e9)
+        self._due_ns = self._machine_due_ns = time.monotonic_ns()
+        self._flush_ns = self._due_ns + round(FLUSH_S * 1e9)
 
     def read_due(self) -> None:
         """Read if it is time."""
         now_ns = time.monotonic_ns()
         if not self._sources or now_ns < self._due_ns:
             return
-        self.read(late_s=(now_ns - self._due_ns) / 1e9)
+        late_s = (now_ns - self._due_ns) / 1e9
+        if with_machine := self._due_ns >= self._machine_due_ns:
+            self._machine_due_ns = self._due_ns + round(PERIOD_S * 1e9)
+        for place, source in enumerate(self._sources):
+            if with_machine or not isinstance(source, NOT_THE_RUN):
+                self._take(place, late_s=late_s)
         now_ns = time.monotonic_ns()
         self._due_ns += ((now_ns - self._due_ns) // self._period_ns + 1) * self._period_ns
         if now_ns >= self._flush_ns:
             self.flush()
             self._flush_ns = now_ns + round(FLUSH_S * 1e9)
 
-    def read(self, edge: str = "", late_s: float | None = None) -> None:
-        """Read every source once; one that fails is named and left out from then on."""
-        readings: list[Reading] = []
-        for place, source in enumerate(self._sources):
-            try:
-                readings.extend(source.read(edge))
-            except Exception as reason:  # whatever it is, the other sources go on
-                failed = type(source).__name__
-                self._sources[place] = Unavailable(failed, f"{failed} gave up: {type(reason).__name__}: {reason}")
-        for reading in readings:
-            if self._is_news(reading):
-                self._lines.append(_line(replace(reading, late_s=late_s)))
+    def read(self, edge: str) -> None:
+        """Read every source once, off the schedule."""
+        for place in range(len(self._sources)):
+            self._take(place, edge)
+
+    def _take(self, place: int, edge: str = "", late_s: float | None = None) -> None:
+        """Take down what the source at `place` says; one that fails is named and left out from then on."""
+        try:
+            said = self._sources[place].read(edge)
+        except Exception as reason:  # whatever it is, the other sources go on
+            said = self._give_up(place, reason)
+        self._taken.append((place, said, late_s))
+
+    def _give_up(self, place: int, reason: Exception) -> Iterable[Reading]:
+        if isinstance(self._sources[place], Unavailable):  # said already
+            return ()
+        failed = type(self._sources[place]).__name__
+        self._sources[place] = Unavailable(failed, f"{failed} gave up: {type(reason).__name__}: {reason}")
+        return self._sources[place].read()
 
     def _is_news(self, reading: Reading) -> bool:
         """Whether to keep it: that something cannot be read is said once, not at every reading."""
@@ -89,8 +105,13 @@ class Sampling:
 
     def flush(self) -> None:
         """Write what has been read."""
-        lines, self._lines = self._lines, []
-        self._file.writelines(lines)
+        taken, self._taken = self._taken, []
+        for place, said, late_s in taken:
+            try:
+                readings = list(said)
+            except Exception as reason:  # of a source that tells what it found only when asked
+                readings = list(self._give_up(place, reason))
+            self._file.writelines(_line(reading, late_s) for reading in readings if self._is_news(reading))
         self._file.flush()
 
     def close(self) -> None:
@@ -137,9 +158,9 @@ def _obey_one(sampling: Sampling, command: dict[str, object]) -> None:
             raise SystemExit(f"the sampler was told {command}; expected watch or edge")
 
 
-def _line(reading: Reading) -> str:
+def _line(reading: Reading, late_s: float | None) -> str:
     known = {name: value for name, default in _DEFAULTS.items() if (value := getattr(reading, name)) != default}
-    return json.dumps(known) + "\n"
+    return json.dumps(known if late_s is None else {**known, "late_s": late_s}) + "\n"
 
 
 def read_readings(file: Path) -> list[Reading]:

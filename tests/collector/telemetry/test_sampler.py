@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ import pytest
 from collector.launch import launch_run, read_ending
 from collector.telemetry import Reading
 from collector.telemetry.choice import RunTarget, Unavailable
+from collector.telemetry.machine import MachineSource
+from collector.telemetry.process import ProcessTreeSource
 from collector.telemetry.sampler import Sampling, read_readings
 from collector.telemetry.watcher import Watcher
 from tests.collector.telemetry.programs import launch
@@ -87,13 +89,11 @@ def test_what_cannot_be_read_is_said_once(tmp_path):
 
     class Missing(Unavailable):
         def read(self, edge: str = "") -> Sequence[Reading]:
-            return Unavailable("rapl", "no counter", "machine").read(edge)
+            return Unavailable("rapl", "no counter").read(edge)
 
     readings = sample(tmp_path / "telemetry.jsonl", [Missing("rapl", "no counter")], seconds=0.1)
 
-    assert [(reading.source, reading.scope, reading.reason) for reading in readings] == [
-        ("rapl", "machine", "no counter")
-    ]
+    assert [(reading.source, reading.scope, reading.reason) for reading in readings] == [("rapl", "run", "no counter")]
 
 
 def test_a_reading_comes_back_as_it_was(tmp_path):
@@ -107,6 +107,21 @@ def test_a_reading_comes_back_as_it_was(tmp_path):
     first = sample(tmp_path / "telemetry.jsonl", [Given()], seconds=0.05)[0]
 
     assert replace(first, late_s=None) == given
+
+
+def test_a_wall_clock_that_is_set_meanwhile_changes_nothing(tmp_path, monkeypatch):
+    """Nobody asks it."""
+
+    def refuse() -> int:
+        raise AssertionError("the wall clock was asked")
+
+    monkeypatch.setattr(time, "time", refuse)
+    monkeypatch.setattr(time, "time_ns", refuse)
+    sources = [ProcessTreeSource(os.getpid()), MachineSource(), Counting()]
+    readings = sample(tmp_path / "telemetry.jsonl", sources, seconds=0.1)
+
+    assert {reading.source for reading in readings} == {"process_tree", "machine", "count"}
+    assert {reading.quality for reading in readings} == {"sampled", "exact"}
 
 
 def test_readings_come_on_the_schedule_of_a_process_of_its_own(tmp_path):
@@ -212,3 +227,14 @@ def test_the_ending_of_an_older_run_can_be_read(tmp_path):
 
     assert read_ending(tmp_path).cpu_source is None
     assert read_ending(tmp_path).cpu_s == ending.cpu_s
+
+
+def test_a_run_may_be_read_more_often(tmp_path):
+    """A hundred times a second: there are readings at places that ten a second have not, however busy the machine."""
+    launch_run(replace(launch(tmp_path, "import time; time.sleep(0.8)"), period_s=0.01))
+    readings = [r for r in read_readings(tmp_path / "telemetry.jsonl") if r.scope == "machine" and r.late_s is not None]
+    due_s = [reading.at_ns / 1e9 - reading.late_s for reading in readings]
+    places = [(due - due_s[0]) / 0.01 for due in due_s]
+
+    assert all(abs(place - round(place)) < 0.3 for place in places)
+    assert any(round(place) % 10 for place in places)
