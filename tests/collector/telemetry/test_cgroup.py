@@ -191,7 +191,7 @@ def test_a_group_for_which_nothing_is_counted_yet_has_no_memory(pure_v2, tmp_pat
     (tmp_path / "memory.stat").write_text("anon 0\nshmem 0\ntotal_rss 0\ntotal_shmem 0\n")
     group = RunGroup(v2=pure_v2.v2) if tree == "v2" else RunGroup(v2=pure_v2.v2, memory=pure_v2.v2)
 
-    readings = CgroupSource(group).read()
+    readings = list(CgroupSource(group).read())
 
     assert [reading.memory_bytes for reading in readings] == [None] * len(readings)
     assert [reading.cpu_s for reading in readings if reading.source == "cgroup_v2"] == [1.5]

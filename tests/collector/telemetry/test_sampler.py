@@ -230,11 +230,28 @@ def test_the_ending_of_an_older_run_can_be_read(tmp_path):
 
 
 def test_a_run_may_be_read_more_often(tmp_path):
-    """A hundred times a second: there are readings at places that ten a second have not, however busy the machine."""
+    """A hundred times a second, however busy the machine; what is not the run's own still ten times."""
     launch_run(replace(launch(tmp_path, "import time; time.sleep(0.8)"), period_s=0.01))
-    readings = [r for r in read_readings(tmp_path / "telemetry.jsonl") if r.scope == "machine" and r.late_s is not None]
-    due_s = [reading.at_ns / 1e9 - reading.late_s for reading in readings]
+    readings = [reading for reading in read_readings(tmp_path / "telemetry.jsonl") if reading.late_s is not None]
+    due_s = [reading.at_ns / 1e9 - reading.late_s for reading in readings if reading.scope == "run"]
     places = [(due - due_s[0]) / 0.01 for due in due_s]
+    machine_s = [r.at_ns / 1e9 - r.late_s for r in readings if (r.source, r.scope) == ("machine", "machine")]
 
     assert all(abs(place - round(place)) < 0.3 for place in places)
     assert any(round(place) % 10 for place in places)
+    assert all(after - before > 0.095 for before, after in itertools.pairwise(machine_s))
+
+
+def test_what_was_taken_down_may_turn_out_not_to_be_read(tmp_path):
+    """A source that fails only when its reading is made is named once, and the others go on."""
+
+    class Garbled(Counting):
+        def read(self, edge: str = "") -> Iterator[Reading]:
+            yield Reading(at_ns=time.monotonic_ns(), source="garbled", scope="run", quality="exact", cpu_s=int("x"))
+
+    readings = sample(tmp_path / "telemetry.jsonl", [Garbled(), Counting()], seconds=0.1)
+
+    assert [r.reason for r in readings if r.source == "Garbled"] == [
+        "Garbled gave up: ValueError: invalid literal for int() with base 10: 'x'"
+    ]
+    assert len([r for r in readings if r.source == "count"]) > 2
