@@ -56,7 +56,7 @@ format: $(STAMP) ## put the style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: $(STAMP) ## write the schemas of the protocol anew from the types
+schema: $(STAMP) ## write anew what is made from the types: the schemas of the protocol, the roster of runners
 	$(BIN)/python -m collector.schema
 
 clean: ## remove what was made, but neither results nor toolchains

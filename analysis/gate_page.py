@@ -13,6 +13,7 @@ from analysis.render import Page, page
 from analysis.results import Results
 from analysis.sentences import entry_name
 from analysis.tables import Table
+from store.roster import Contender, by_reason
 
 Row = Mapping[Any, Any]  # of a frame
 
@@ -33,6 +34,7 @@ def gate_page(results: Results) -> Page:
         "details": [(workload, anchors[workload], table) for workload, table in details],
         "failures": failures_table(failed),
         "declined": declined_table(gates[gates["declined"]]),
+        "entries": entries_table(results.roster, gates),
         "gates_query": queries.gates(),
     }
     return page("gate.md", "gate.md.jinja", context)
@@ -104,6 +106,19 @@ def declined_table(declined: pd.DataFrame) -> Table:
     return Table(caption="Unsupported, as the runner says", columns=columns, rows=rows, prose=("why",))
 
 
+def entries_table(roster: Sequence[Contender], gates: pd.DataFrame) -> Table:
+    """Return every entry that deadheat brings: what it proved here, and what of it was never run for real."""
+    found = dict(list(gates[~gates["declined"]].groupby(["runner", "variant"])))
+    rows = []
+    for one in roster:
+        proved, shown = _proved(found.get((one.runner, one.variant)))
+        left = {name: why for name, why in one.unverified.items() if name not in shown}
+        words = _unverified_words(one.model_copy(update={"unverified": left}))
+        rows.append((one.entry, one.language, one.framework, one.family, ", ".join(one.devices), proved, words))
+    columns = ("entry", "language", "framework", "family", "devices", "proved here", "not yet verified")
+    return Table(caption="Every entry that deadheat brings", columns=columns, rows=rows, prose=columns[6:])
+
+
 def is_declined(gates: pd.DataFrame) -> pd.Series:
     """Return for each result whether the runner said that it cannot do this, which is no failure."""
     return (gates["part"] == "run") & gates["found"].astype(str).str.startswith(DECLINED)
@@ -119,6 +134,24 @@ def _prepared(results: Results) -> pd.DataFrame:
         exceptions=gates["exceptions"].fillna(""),
         **{name: gates[name].fillna(EITHER) for name in CONFIGURATION},
     )
+
+
+def _proved(gates: pd.DataFrame | None) -> tuple[str, set[str]]:
+    """Return on how many workloads an entry passed, and everything that its passed proofs show to work."""
+    if gates is None:
+        return "not gated here", set()
+    keys = ["runner", "variant", "workload", *CONFIGURATION]
+    proofs = gates.groupby(keys)["passed"].all()
+    passed = proofs[proofs].index.to_frame()
+    workloads = gates["workload"].nunique()
+    words = f"{passed['workload'].nunique()} of {tables.count(workloads, 'workload')}"
+    return words, {str(name) for key in keys for name in passed[key]}
+
+
+def _unverified_words(one: Contender) -> str:
+    if one.whole:
+        return f"all of it: {one.whole}"
+    return "; ".join(f"{names}: {why}" for names, why in by_reason(one.unverified)) or tables.NOTHING
 
 
 def _labels(gates: pd.DataFrame, runs: pd.DataFrame) -> list[str]:

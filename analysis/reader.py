@@ -13,6 +13,7 @@ from analysis import frames, queries
 from analysis.results import Measured, Results, ResultsError
 from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from store.metrics import METRICS
+from store.roster import read_roster
 from store.study import read_studies
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def read_results(store: Store) -> Results:
         published=frames.read_published(store),
         studies=read_studies(),
         current_versions=read_current_versions(store),
+        roster=read_roster(),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from analysis.finding import Finding
 from analysis.findings import find_all
+from store.roster import Contender
 from store.study import Study
 
 
@@ -49,6 +50,7 @@ class Results:
     published: pd.DataFrame  # what earlier studies published, and what was imported
     studies: tuple[Study, ...]  # those that the package brings, with their claims
     current_versions: Mapping[str, str] = field(default_factory=dict)  # the newest of each framework, where known
+    roster: Sequence[Contender] = ()  # every entry that the package brings
 
 
 def latest_campaign(runs: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""The commands that run the matrix: setup, data, plan, run, gate, runners."""
+"""The commands that run the matrix: setup, data, plan, run, gate."""
 
 from __future__ import annotations
 
@@ -31,12 +31,7 @@ from collector.monitor_commands import monitor_app
 from collector.plan import Heat, plan_heats
 from collector.progress import TerminalReporter
 from collector.quiet import DEFAULT_LIMIT_S, wait_for_calm
-from collector.runner import (
-    RunnerUnavailableError,
-    known_runners,
-    probe_description,
-    read_runner,
-)
+from collector.roster_commands import roster_app
 from collector.setting import Setting
 from collector.toolchain import known_languages, setup_toolchains
 from store.commands import DEFAULT_STORE, StorePath
@@ -47,6 +42,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(doctor_app)
 app.add_typer(import_app, name="import")
 app.add_typer(monitor_app)
+app.add_typer(roster_app)
 
 PROJECT = Path(__file__).parent.parent
 RunnerNames = Annotated[str, typer.Option("--runner", help="Runners, separated by commas.")]
@@ -102,6 +98,7 @@ def run(
     quiet_limit: Annotated[
         float, typer.Option(min=0, help="Seconds that --quiet-machine waits before each heat at most.")
     ] = DEFAULT_LIMIT_S,
+    rate: Annotated[float, typer.Option(min=10, max=100, help="Readings of CPU, memory and GPU per second.")] = 10,
     store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Run a suite: gate, then heat after heat. Interrupted, the same command goes on where it stopped.
@@ -114,7 +111,7 @@ def run(
     console = Console()
     purpose = f"deadheat run {chosen.name}"
     with _one_interruption(), host_lock(lock_path(), purpose), TerminalReporter(console) as report:
-        setting = machine_setting(quiet_limit if quiet_machine else None)
+        setting = replace(machine_setting(quiet_limit if quiet_machine else None), period_s=1 / rate)
         summary = collect(chosen, Store(store.resolve()), setting, report, once=once)
     for line in summary_lines(summary, store):
         console.print(line, highlight=False, markup=False)
@@ -150,25 +147,6 @@ def gate(
     for note in gate_notes(list(results.values())):
         console.print(note, highlight=False, markup=False)
     raise typer.Exit(1 if any(result.failure for result in results.values()) else 0)
-
-
-@app.command()
-def runners() -> None:
-    """List every runner with its versions, or why it cannot run here.
-
-    Example: deadheat runners
-    """
-    table = Table("runner", "variants and families", "class", "state")
-    for name in known_runners():
-        found = read_runner(name)
-        families = ", ".join(f"{variant}: {value.family}" for variant, value in found.variants.items())
-        try:
-            told = probe_description(found)
-            state = f"ready, {found.framework} {told.framework_version}, {found.language} {told.language_version}"
-        except RunnerUnavailableError as reason:
-            state = str(reason)
-        table.add_row(name, families, found.runner_class, state)
-    Console().print(table)
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ def _shared(campaign: Campaign, suite: Suite, cell: Cell, entry: Entry, runner: 
         "runner": entry.runner,
         "variant": entry.variant,
         "runner_class": runner.runner_class,
-        "headline": variant.default,
+        "headline": entry.variant == runner.default_variant,
         "language": runner.language,
         "framework": runner.framework,
         "family": variant.family,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from collector.build import find_build, reason_unbuilt
 from collector.exceptions import read_exceptions
@@ -34,6 +34,7 @@ Device = Literal["cpu", "cuda"]
 Dtype = Literal["fp32", "tf32", "bf16"]
 Loader = Literal["resident", "stream"]
 Mode = Literal["train", "steps", "infer"]
+DECLARED = ("variants", "devices", "dtypes", "loaders", "workloads")  # what can be not yet verified
 Names = Annotated[list[str], Field(min_length=1)]
 Dtypes = Annotated[list[Dtype], Field(min_length=1)]
 Loaders = Annotated[list[Loader], Field(min_length=1)]
@@ -70,6 +71,7 @@ class Runner(Definition):
     environment: dict[str, str] = {}
     exceptions: list[str] = []
     gates_in_one_process: bool = False
+    unverified: dict[str, Annotated[str, Field(min_length=1)]] = {}  # what was never run for real: name -> why
 
     @model_validator(mode="after")
     def _one_default_variant(self) -> Self:
@@ -92,6 +94,21 @@ class Runner(Definition):
             raise ValueError(f"exceptions names {unknown[0]!r}; exceptions.toml lists {', '.join(read_exceptions())}")
         return self
 
+    @field_validator("unverified")
+    @classmethod
+    def _unverified_is_declared(cls, found: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        told = info.data
+        if not {"name", "framework", *DECLARED} <= told.keys():
+            return found  # another mistake is told
+        names = [told["name"], *(name for what in DECLARED for name in told[what])]
+        for name in found:
+            if name not in names and not name.startswith(f"{told['framework']} "):
+                raise ValueError(
+                    f"{name!r} is not declared here; expected {told['name']}, one of its {', '.join(DECLARED)}, "
+                    f'or a version, such as "{told["framework"]} 1.2"'
+                )
+        return found
+
     def exceptions_of(self, variant: str) -> list[str]:
         """Return the listed forms that an entry computes instead of the contract's own."""
         return [*self.exceptions, *self.variants[variant].exceptions]
@@ -108,10 +125,21 @@ class Runner(Definition):
             "optimizer": list(self.optimizers),
         }
 
+    def unverified_of(self, variant: str) -> dict[str, str]:
+        """Return what of an entry was never run for real, and why: all of it, a version, or what it offers."""
+        declared = {name for what in DECLARED for name in getattr(self, what)}
+        offered = {name for names in self.offers(variant).values() for name in names}
+        return {name: why for name, why in self.unverified.items() if name not in declared - offered - {variant}}
+
     @property
     def default_variant(self) -> str:
-        """The variant that a bare runner name means."""
-        return next(name for name, variant in self.variants.items() if variant.default)
+        """The variant that a bare runner name means: the headline.
+
+        One that is marked so but was never run for real stands back for the first that was: named in advance, too.
+        """
+        marked = next(name for name, variant in self.variants.items() if variant.default)
+        verified = [name for name in self.variants if name not in self.unverified]
+        return marked if marked in verified or not verified else verified[0]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,4 +1,7 @@
-"""The JSON schemas of the protocol, made from the types; `make schema` writes them, a test keeps them equal."""
+"""What is made from the types and kept beside them: `make schema` writes it, tests keep it equal.
+
+The JSON schemas of the protocol, and the roster of every runner, which the analysis reads.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import json
 from pathlib import Path
 
 from collector.events import EVENT
+from collector.roster import list_contenders
 from collector.trial import TrialFile
+from store.roster import ROSTER, roster_text
 
 PROTOCOL = Path(__file__).parent / "protocol"
 
@@ -27,5 +32,11 @@ def write_schemas(folder: Path = PROTOCOL) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
+def write_roster(path: Path = ROSTER) -> None:
+    """Write the roster of the runners as they are now."""
+    path.write_text(roster_text(list_contenders()), encoding="utf-8")
+
+
 if __name__ == "__main__":
     write_schemas()
+    write_roster()

@@ -10,7 +10,7 @@ import sys
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -39,14 +39,17 @@ def write_rows(rows: Rows, form: Format, title: str = "") -> None:
         sys.stdout.write(csv_text(rows) if form is Format.CSV else json_text(records(rows)))
 
 
-def write_table(rows: Rows, title: str = "") -> None:
-    """Write an answer as a table as wide as it needs; on a terminal long cells are folded."""
+def write_table(rows: Rows, title: str = "", *, break_words: bool = True) -> None:
+    """Write an answer as a table as wide as it needs; on a terminal long cells are folded, within words or not."""
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
-    table.padding, table.pad_edge = (0, 2, 0, 0), False
+    table.padding, table.pad_edge = (0, 2 if break_words else 1, 0, 0), False
     for index, name in enumerate(rows.columns):
         numeric = all(isinstance(row[index], (int, float, Decimal, type(None))) for row in rows.values)
-        table.add_column(Text(name), justify="right" if numeric and rows.values else "left", overflow="fold")
+        justify: Literal["right", "left"] = "right" if numeric and rows.values else "left"
+        texts = [name, *(cell_text(row[index]) for row in rows.values)] if not break_words else []
+        longest = max((len(word) for text in texts for word in text.split()), default=None)
+        table.add_column(Text(name), justify=justify, overflow="fold", min_width=longest)
     for row in rows.values:
         table.add_row(*(Text(cell_text(value).translate(ESCAPE)) for value in row))
     console.print(table)

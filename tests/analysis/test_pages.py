@@ -17,12 +17,14 @@ from analysis import render
 from analysis.addresses import file_name, run_addresses, source, workload_address
 from analysis.cells import MOST_POINTS, cell_results, headline_cell, median_curve, phase_medians, thinned
 from analysis.comparison import Verdict
+from analysis.gate_page import gate_page
 from analysis.home_page import verdict_words
 from analysis.pages import empty_page
 from analysis.render import Page
 from analysis.results import Results
 from analysis.site import navigation, result_pages
 from store.records import GateRow, Row, RunRow
+from store.roster import Contender
 from tests.analysis.builders import (
     JAX,
     JULIA,
@@ -160,6 +162,48 @@ def test_a_failed_gate_is_shown_with_both_values_and_the_cause() -> None:
     assert "julia_stdlib mnist_mlp_steps adam, resident, cpu, fp32 A losses 2.302585 294.73 127 1e-05" in gate
     assert "✕ failed 1.27e+07 ×" in gate
     assert "julia_stdlib – ✓ 1 ✕ FAIL A in 1 of 1" in gate
+
+
+def test_what_nobody_has_run_for_real_is_not_yet_verified() -> None:
+    """With the reason; what this store has proved on the CPU says nothing about a GPU, and is left out itself."""
+    jax = Contender(
+        runner="python_jax",
+        variant="jit",
+        is_headline=True,
+        language="Python",
+        framework="JAX",
+        runner_class="framework",
+        family="xla",
+        devices=["cpu", "cuda"],
+        unverified={"cuda": "no GPU was at hand", "mnist_mlp": "never gated"},
+    )
+    axon = jax.model_copy(update={"runner": "elixir_axon", "variant": "exla", "unverified": {"exla": "no XLA *here*"}})
+    page = gate_page(dataclasses.replace(small(), roster=(axon, jax)))
+
+    assert "elixir_axon:exla Python JAX xla cpu, cuda not gated here all of it: no XLA *here*" in shown(page)
+    assert "python_jax:jit Python JAX xla cpu, cuda 2 of 2 workloads cuda: no GPU was at hand" in shown(page)
+    assert "never gated" not in shown(page)
+
+
+def test_an_entry_that_passed_here_is_verified_whatever_its_definition_says() -> None:
+    """And one that failed is not."""
+    passed = gate_row(runner="elixir_axon", variant="exla")
+    axon = Contender(
+        runner="elixir_axon",
+        variant="exla",
+        is_headline=True,
+        language="Elixir",
+        framework="Axon",
+        runner_class="framework",
+        family="xla",
+        devices=["cpu"],
+        unverified={"exla": "no XLA"},
+    )
+
+    verified = dataclasses.replace(results_of([passed]), roster=(axon,))
+    failed = dataclasses.replace(results_of([dataclasses.replace(passed, passed=False)]), roster=(axon,))
+    assert "elixir_axon:exla Elixir Axon xla cpu 1 of 1 workload –" in shown(gate_page(verified))
+    assert "elixir_axon:exla Elixir Axon xla cpu 0 of 1 workload all of it: no XLA" in shown(gate_page(failed))
 
 
 def test_a_workload_shows_the_gates_of_its_own_campaign() -> None:
