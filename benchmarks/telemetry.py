@@ -6,8 +6,9 @@ measures three things, each beside its peer in the same run:
 
 - *cost*: reading CPU seconds and memory of a run of 16 processes from its control group, against what psrecord does
   per reading (psutil walks the tree) and what UnixStats does (it starts programs). Bars: 1/20 and 1/100.
-- *slowdown*: one PyTorch training process, all cores, whose sampler is stopped and let go on in blocks of a second in
-  the order ABBA; a 95 % t interval over the log ratios of the pairs. Bars: 1 % at 10 Hz, 2 % at 100 Hz.
+- *slowdown*: one PyTorch training process, all cores, with the runner's own environment, whose sampler is stopped and
+  let go on in blocks of a second in the order ABBA; a 95 % t interval over the log ratios of the pairs. Bars: 1 % at
+  10 Hz, 2 % at 100 Hz.
 - *lateness*: the sampler at 10 Hz beside a bare loop of sleeps. Bar: 99 % within the larger of 2 ms and 1.5 times the
   bare loop's; the end of the schedule no later than its beginning by more than 1 ms.
 
@@ -27,13 +28,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import psutil
 from scipy import stats
 
+from collector.runner import read_runner, runner_environment
 from collector.telemetry.cgroup import CgroupSource, RunGroup, run_group
 from collector.telemetry.choice import RunTarget
 from collector.telemetry.process import ProcessTreeSource
@@ -81,6 +83,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("cost", "slowdown", "lateness"))
     parser.add_argument("--rounds", type=int, default=200, help="readings of each kind in the cost figures")
     parser.add_argument("--processes", type=int, default=16)
+    parser.add_argument("--rate", type=int, choices=MOST_SLOWDOWN, help="of the slowdown figures; both when not given")
     parser.add_argument("--pairs", type=int, default=LEAST_PAIRS)
     parser.add_argument("--block-s", type=float, default=1.0)
     parser.add_argument("--minutes", type=float, default=10.0, help="of the lateness figures")
@@ -89,7 +92,9 @@ def main() -> None:
     if asked.only in (None, "cost"):
         met.append(measure_cost(asked.rounds, asked.processes))
     if asked.only in (None, "slowdown"):
-        met += [measure_slowdown(rate, asked.pairs, asked.block_s) for rate in MOST_SLOWDOWN]
+        met += [
+            measure_slowdown(rate, asked.pairs, asked.block_s) for rate in MOST_SLOWDOWN if asked.rate in (None, rate)
+        ]
     if asked.only in (None, "lateness"):
         met.append(measure_lateness(round(asked.minutes * 600)))
     raise SystemExit(0 if all(met) else 1)
@@ -103,7 +108,7 @@ def measure_cost(rounds: int, processes: int) -> bool:
             print(f"cost: no control group with CPU and memory: {group.reason}")
             return False
         ways: dict[str, Callable[[], object]] = {
-            "control group": source.read,
+            "control group": lambda: list(source.read()),
             "own walk of the tree": tree.read,
             "psutil rescan": lambda: rescan(process.pid),
             **{f"starting {command[0]}": starting(command) for command in programs()},
@@ -156,7 +161,8 @@ def measure_slowdown(rate: int, pairs: int, block_s: float) -> bool:
     seconds: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder, run_group() as group:
         watcher = Watcher(Path(folder) / "telemetry.jsonl", os.sched_getaffinity(0), 1 / rate)
-        with watcher, started(group, TRAINING) as training:
+        environment = runner_environment(read_runner("python_pytorch"), threads=len(os.sched_getaffinity(0)))
+        with watcher, started(group, TRAINING, environment) as training:
             watcher.watch(RunTarget(pid=training.pid, group=group))
             assert watcher.pid is not None
             for sampled in (True, False, False, True) * math.ceil(pairs / 2):
@@ -194,10 +200,13 @@ def measure_lateness(count: int) -> bool:
 
 
 @contextlib.contextmanager
-def started(group: RunGroup, code: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    group: RunGroup, code: str, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """Start a Python program in `group` and wait until it says something; it ends when its input does."""
     command = group.enclose([sys.executable, "-c", code])
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
         assert process.stdout is not None
         process.stdout.readline()
         yield process
