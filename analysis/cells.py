@@ -16,6 +16,7 @@ from analysis.groups import Parts
 from analysis.results import Results
 from analysis.sentences import entry_name
 from analysis.variance import pauses_s
+from store.snapshot import Snapshot
 
 MOST_POINTS = 4000  # of thin lines in one chart: about 300 kB
 CLOCK_NAMES = {"train": "train clock", "e2e": "e2e clock"}
@@ -48,6 +49,7 @@ class CellResults:
     aligned: pd.DataFrame  # CPU and memory of each run on its grid
     numbers: pd.DataFrame  # of each run, indexed by its id: a column per name in NUMBERS
     findings: Sequence[Finding]
+    elsewhere: Snapshot | None = None  # what it comes from, where it was not measured by the owner of the store
 
     @cached_property
     def completed(self) -> pd.DataFrame:
@@ -91,11 +93,15 @@ class CellResults:
 
 
 def cell_results(results: Results) -> list[CellResults]:
-    """Return every cell that was tried, the newest campaign's first, else in the order in which they were run."""
+    """Return every cell that was tried, in the order in which they were run: the newest campaign's first.
+
+    Campaigns that were measured elsewhere stand after all of the store's own.
+    """
     tried = results.runs[results.runs["heat_id"] != ""].sort_values(["started_at", "run_id"])
     started = tried.groupby("campaign_id")["started_at"].max()
     groups = {_cell(key): rows for key, rows in tried.groupby(CELL_FIELDS, sort=False, dropna=False)}
     numbers = {run_id: number for number, rows in enumerate(groups.values()) for run_id in rows["run_id"]}
+    elsewhere = results.elsewhere()
     parts = _Parts.of(results, numbers)
     absent = {_cell(key): rows for key, rows in results.measured.unavailable.groupby(CELL_FIELDS, sort=False)}
     findings: dict[Cell, list[Finding]] = {}
@@ -113,10 +119,11 @@ def cell_results(results: Results) -> list[CellResults]:
             aligned=parts.aligned.of(number),
             numbers=parts.numbers.of(number).set_index("run_id"),
             findings=findings.get(cell, []),
+            elsewhere=elsewhere.get(cell.campaign_id),
         )
         for number, (cell, attempts) in enumerate(groups.items())
     ]
-    return sorted(found, key=lambda mine: started[mine.cell.campaign_id], reverse=True)
+    return sorted(found, key=lambda mine: (mine.elsewhere is None, started[mine.cell.campaign_id]), reverse=True)
 
 
 def compared(cells: Sequence[CellResults]) -> list[CellResults]:

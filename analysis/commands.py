@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store.commands import DEFAULT_STORE, FormatOption, StorePath
+from store.commands import DEFAULT_STORE, FormatOption, StorePath, open_store
 from store.database import Rows, Store
 from store.output import ESCAPE, Format, write_rows
 
@@ -29,15 +29,22 @@ def site(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 8000,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on any warning, such as a dead link.")] = False,
     site_url: Annotated[str, typer.Option(envvar="DEADHEAT_SITE_URL", help="The address it will have.")] = "",
+    snapshots: Annotated[
+        bool, typer.Option(help="Show the snapshots that deadheat brings too, as measured elsewhere.")
+    ] = True,
 ) -> None:
     """Build the site from the store.
 
     Example: deadheat site --serve
     """
     from analysis.publish import publish_site
+    from analysis.reader import snapshots_beside
     from analysis.server import serve_site
+    from store.snapshot import SNAPSHOTS
 
-    built = publish_site(Store(store), output, strict=strict, site_url=site_url)
+    beside = snapshots_beside(Store(store)) if snapshots else []
+    opened = Store(store, beside=[SNAPSHOTS / one.name for one in beside])
+    built = publish_site(opened, output, strict=strict, site_url=site_url, snapshots=beside)
     typer.echo(f"The site: {built.resolve()}")
     if serve:
         serve_site(built.parent, port, typer.echo)
@@ -62,7 +69,7 @@ def report(
 
     if markdown and form is not Format.TABLE:
         raise ResultsError(f"--markdown: got --format {form} too; expected one of the two. Leave one out.")
-    opened = _open(store)
+    opened = open_store(store)
     measured = read_measured(opened)
     found = latest_findings(measured, workload=workload, everything=everything)
     if markdown:
@@ -93,7 +100,7 @@ def compare(
     from analysis.reader import read_machines, read_measured
     from analysis.versus import versus
 
-    opened = _open(store)
+    opened = open_store(store)
     if opened.is_empty():
         _write([], form)
         raise typer.Exit(1)
@@ -137,7 +144,7 @@ def trends(
     from analysis.trends import Kind, stalenesses
     from analysis.trends_text import shift_rows, shifts_in, trends_text
 
-    opened = _open(store)
+    opened = open_store(store)
     current = read_current_versions(opened, versions)
     runs, environments, found = read_trends(opened, metric or [], workload)
     day = None if since is None else since.replace(tzinfo=UTC)
@@ -167,11 +174,3 @@ def _write(findings: Sequence[Finding], form: Format) -> None:
         typer.echo()
     if not findings:
         typer.echo("There are no findings: no heat is complete.")
-
-
-def _open(path: Path) -> Store:
-    """Return the store, and say so where it is empty."""
-    store = Store(path)
-    if store.is_empty():
-        typer.echo(f"The store {path} holds no records yet: 'deadheat run' fills it.", err=True)
-    return store

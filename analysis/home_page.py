@@ -58,6 +58,7 @@ def home_page(results: Results, cells: Sequence[CellResults], headline: CellResu
         "environment": environment.to_dict("records")[0] if len(environment) else None,
         "memory": tables.memory(environment["memory_bytes"].iloc[0]) if len(environment) else tables.NOTHING,
         "versions": versions(newest),
+        "others": [snapshot for snapshot in results.snapshots if snapshot is not headline.elsewhere],
     }
     return page("index.md", "home.md.jinja", context, (forest,) if forest else ())
 

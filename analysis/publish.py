@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from analysis.results import Results, ResultsError
 from analysis.run_charts import RUN_CURVES, run_curve
 from analysis.sitebuild import build_site
 from store.database import Store
+from store.snapshot import Snapshot
 
 PROJECT = Path(__file__).resolve().parent.parent
 ASSETS = Path(__file__).parent / "assets"
@@ -33,7 +34,13 @@ MARKER = ".deadheat-site"
 
 
 def publish_site(
-    store: Store, output: Path, *, work: Path = Path("build"), strict: bool = False, site_url: str = ""
+    store: Store,
+    output: Path,
+    *,
+    work: Path = Path("build"),
+    strict: bool = False,
+    site_url: str = "",
+    snapshots: Sequence[Snapshot] = (),
 ) -> Path:
     """Write the site of a store into `output` and return its front page.
 
@@ -45,6 +52,8 @@ def publish_site(
         Fail on what the builder warns of, such as a dead link.
     site_url
         The address that the site will have; only its map of pages needs it.
+    snapshots
+        Those whose runs are in the store or beside it: they are shown as measured elsewhere.
 
     Raises
     ------
@@ -56,7 +65,7 @@ def publish_site(
     with filelock.FileLock(work / ".site.lock"):
         docs = work / "docs"
         _copy_pages(docs)
-        results = read_results(store)
+        results = read_results(store, snapshots)
         pages = site.result_pages(results)
         pages += write_runs(results, store, docs)
         pages.append(data_page(write_downloads(store, results.findings, docs)))

@@ -14,6 +14,7 @@ from analysis.results import Measured, Results, ResultsError
 from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from store.metrics import METRICS
 from store.roster import read_roster
+from store.snapshot import Snapshot, read_snapshots
 from store.study import read_studies
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def read_measured(store: Store) -> Measured:
     )
 
 
-def read_results(store: Store) -> Results:
-    """Return everything that pages are made of, except single readings."""
+def read_results(store: Store, snapshots: Sequence[Snapshot] = ()) -> Results:
+    """Return everything that pages are made of, except single readings; `snapshots` name what is not of this store."""
     measured = read_measured(store)
     return Results(
         measured=measured,
@@ -49,7 +50,14 @@ def read_results(store: Store) -> Results:
         studies=read_studies(),
         current_versions=read_current_versions(store),
         roster=read_roster(),
+        snapshots=snapshots,
     )
+
+
+def snapshots_beside(store: Store) -> list[Snapshot]:
+    """Return the snapshots that deadheat brings, without those whose campaigns this store was measured in itself."""
+    own = set(frames.read_runs(store)["campaign_id"])
+    return [snapshot for snapshot in read_snapshots() if not own & set(snapshot.campaigns)]
 
 
 def read_machines(store: Store) -> dict[str, str]:

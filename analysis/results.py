@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.finding import Finding
 from analysis.findings import find_all
 from store.roster import Contender
+from store.snapshot import Snapshot
 from store.study import Study
 
 
@@ -51,6 +52,11 @@ class Results:
     studies: tuple[Study, ...]  # those that the package brings, with their claims
     current_versions: Mapping[str, str] = field(default_factory=dict)  # the newest of each framework, where known
     roster: Sequence[Contender] = ()  # every entry that the package brings
+    snapshots: Sequence[Snapshot] = ()  # those whose runs are among the results, measured elsewhere
+
+    def elsewhere(self) -> dict[str, Snapshot]:
+        """Return the snapshot that a campaign comes from, by the campaign's id."""
+        return {campaign: snapshot for snapshot in self.snapshots for campaign in snapshot.campaigns}
 
 
 def latest_campaign(runs: pd.DataFrame) -> str:

@@ -84,7 +84,8 @@ def workload_page(
         "inference_runs": [runs_part(mine, pages) for mine in inferring],
         "declined": declined_table(newest, absent[absent["campaign_id"] == campaign_id]),
         "declined_query": queries.declined(campaign_id, workload),
-        "older": [older_table(mine) for mine in older],
+        "older": [older_table(mine) for mine in older if mine.elsewhere is None],
+        "elsewhere": [older_table(mine) for mine in older if mine.elsewhere],
         "heats_for_a_verdict": HEATS_FOR_A_VERDICT,
         "controls": control_words(training),
     }
@@ -318,6 +319,7 @@ def gate_table(mine: CellResults, gates: pd.DataFrame) -> Table:
 def older_table(mine: CellResults) -> Table:
     """Return the findings of an older campaign: a replication, never pooled with newer ones."""
     when = tables.moment(mine.attempts["started_at"].min())
+    where = f" on {mine.elsewhere.machine}" if mine.elsewhere else ""
     rows = [
         (
             mine.label(f.candidate),
@@ -331,7 +333,8 @@ def older_table(mine: CellResults) -> Table:
         for f in mine.on(clock)
     ]
     columns = ("entry", "clock", f"compared with {mine.label(mine.baseline)}", "95 % interval", "heats", "verdict")
-    return Table(caption=f"Measured {when}, {cell_title(mine.cell)}", columns=columns, rows=rows, numeric=columns[2:5])
+    caption = f"Measured {when}{where}, {cell_title(mine.cell)}"
+    return Table(caption=caption, columns=columns, rows=rows, numeric=columns[2:5])
 
 
 def _finding_row(mine: CellResults, finding: Finding) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from store.metrics import METRICS
 from store.output import Format, json_text, records, write_rows, write_table
 from store.parquet import columns
 from store.records import STATUSES, TABLES
+from store.snapshot import SNAPSHOTS, read_snapshots
 
 app = typer.Typer(no_args_is_help=True, help="Look into the store.")
 
@@ -47,7 +48,7 @@ def sql(
 
     Example: deadheat sql "select runner, count(*) from runs group by 1"
     """
-    write_rows(_open(store).rows(query), form)
+    write_rows(open_store(store).rows(query), form)
 
 
 @app.command()
@@ -65,7 +66,7 @@ def runs(
     """
     if status is not None and status not in STATUSES:
         raise StoreError(f"--status: got {status!r}; expected one of {', '.join(STATUSES)}. Correct the name.")
-    opened = _open(store)
+    opened = open_store(store)
     found = opened.rows(LIST_RUNS, [workload, runner, status, limit])
     if found.values or form is not Format.TABLE:
         write_rows(found, form)
@@ -85,7 +86,7 @@ def show(
     """
     if form is Format.CSV:
         raise StoreError("--format: got csv; expected table or json, because a run is several tables. Choose one.")
-    opened = _open(store)
+    opened = open_store(store)
     run_id = find_run(opened, run)
     parts = {name: opened.rows(question, [run_id]) for name, question in PARTS.items()}
     raw = opened.raw_folder(records(parts["runs"])[0]["campaign_id"], run_id)
@@ -116,7 +117,7 @@ def check(store: StorePath = DEFAULT_STORE) -> None:
 
     Example: deadheat check --store results
     """
-    opened = _open(store)
+    opened = open_store(store)
     problems = opened.check()
     for problem in problems:
         typer.echo(f"{problem.place}: {problem.text}")
@@ -125,6 +126,25 @@ def check(store: StorePath = DEFAULT_STORE) -> None:
         raise typer.Exit(1)
     if not opened.is_empty():
         typer.echo(f"No findings in {store}.")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder; its name is the snapshot's.")],
+    title: Annotated[str, typer.Option(help="What was measured, in words.")],
+    campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Write a small copy of a store for others: no raw files, no machine's name, fewer readings.
+
+    Example: deadheat export store/snapshots/laptop --title "Julia, Elixir and Python on a laptop" --store results
+    """
+    from store.export import export as write_export
+
+    about = write_export(open_store(store), folder, title=title, campaigns=campaign or [])
+    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    typer.echo(f"{folder}: {about.runs} runs of {', '.join(about.campaigns)}, {size_bytes / 1e6:.2f} MB")
+    typer.echo(f"Left out: {'; '.join(about.left_out)}. Look at it: deadheat runs --store {folder}")
 
 
 def find_run(store: Store, beginning: str) -> str:
@@ -145,11 +165,13 @@ def find_run(store: Store, beginning: str) -> str:
     raise StoreError(f"{store.path}: several runs begin with {beginning!r}: {listed}. Give more of the id.")
 
 
-def _open(path: Path) -> Store:
-    """Return the store, and say so where it is empty."""
+def open_store(path: Path) -> Store:
+    """Return the store, and say so where it is empty, with what can be looked at meanwhile."""
     store = Store(path)
     if store.is_empty():
         typer.echo(f"The store {path} holds no records yet: 'deadheat run' fills it.", err=True)
+        for snapshot in read_snapshots():
+            typer.echo(f"Measured elsewhere ({snapshot.title}): --store {SNAPSHOTS / snapshot.name}", err=True)
     return store
 
 

@@ -60,18 +60,21 @@ class Store:
     ----------
     path : Path
         The store's folder. It need not exist: a store without files has all the views, empty.
+    beside : sequence of Path
+        Folders of further stores, which answers are made of as well. They are only read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, beside: Sequence[Path] = ()) -> None:
         self.path = path
+        self.beside = tuple(beside)
 
     def raw_folder(self, campaign_id: str, run_id: str) -> Path:
         """Return where the raw files of a run belong; the folder is not created."""
         return self.path / "raw" / campaign_id / run_id
 
     def is_empty(self) -> bool:
-        """Return whether the store holds no records."""
-        return not any(self._has_files(table) for table in TABLES)
+        """Return whether the store holds no records of its own."""
+        return not any(_has_files(self.path, table) for table in TABLES)
 
     def append(self, name: str, rows: Sequence[Row], *, day: date) -> None:
         """Store `rows`, of any tables, for good: all of them or, whatever happens, none that a reader sees.
@@ -157,7 +160,7 @@ class Store:
         """Return what is wrong with the store: damaged files, and records that contradict each other."""
         self._require_usable()
         flaws = self._flaws(TABLES, whole=True)
-        problems = [Problem(str(path.relative_to(self.path.resolve())), flaw) for path, flaw in flaws.items()]
+        problems = [Problem(self._place(path), flaw) for path, flaw in flaws.items()]
         text = CHECKS.read_text(encoding="utf-8")
         with self._connection(text, skip=flaws) as connection:
             for statement in connection.extract_statements(text):
@@ -166,7 +169,6 @@ class Store:
 
     def _connection(self, sql: str, skip: Collection[Path]) -> duckdb.DuckDBPyConnection:
         """Return an in-memory database with the views that `sql` needs, shut off from everything else."""
-        root = self.path.resolve()
         sources = {table: self._sources(table, skip) for table in view.tables_behind(sql)}
         connection = duckdb.connect(config={"python_enable_replacements": False})
         connection.execute("SET TimeZone = 'UTC'; SET autoinstall_known_extensions = false")
@@ -174,7 +176,8 @@ class Store:
             connection.execute(f"SET VARIABLE known_{name} = {view.literal(words)}")
         for statement in view.statements(view.needed(sql), sources):
             connection.execute(statement)
-        allowed = [f"{root}/records", f"{glob.escape(str(root))}/records"]  # patterns are judged as they are written
+        roots = [str(root.resolve()) for root in self._roots()]  # patterns are judged as they are written
+        allowed = [f"{written}/records" for root in roots for written in (root, glob.escape(root))]
         connection.execute(f"SET allowed_directories = {view.literal(allowed)}")
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         return connection
@@ -186,17 +189,18 @@ class Store:
         """
         if table == "runs" or any(path.parents[1].name == table for path in skip):
             return [glob.escape(str(path)) for path in self._files(table) if path not in skip]
-        return self._pattern(table, glob.escape(f"{self.path.resolve()}/"))
+        return [pattern for root in self._roots() for pattern in _pattern(root, table, f"{root.resolve()}/")]
 
-    def _pattern(self, table: str, prefix: str = "") -> list[str]:
-        """Return the pattern of a table's files, or nothing where there is no file: DuckDB would refuse it."""
-        return [f"{prefix}records/{table}/day=*/*.parquet"] if self._has_files(table) else []
+    def _roots(self) -> tuple[Path, ...]:
+        return (self.path, *self.beside)
+
+    def _place(self, path: Path) -> str:
+        own = self.path.resolve()
+        return str(path.relative_to(own) if path.is_relative_to(own) else path)
 
     def _files(self, table: str) -> list[Path]:
-        return sorted((self.path.resolve() / "records" / table).glob("day=*/*.parquet"))
-
-    def _has_files(self, table: str) -> bool:
-        return any(True for _ in (self.path / "records" / table).glob("day=*/*.parquet"))
+        folders = [root.resolve() / "records" / table for root in self._roots()]
+        return [path for folder in folders for path in sorted(folder.glob("day=*/*.parquet"))]
 
     def _flaws(self, tables: Iterable[str], *, whole: bool) -> dict[Path, str]:
         found = {path: parquet.flaw(path, table, whole=whole) for table in tables for path in self._files(table)}
@@ -248,8 +252,17 @@ class Store:
         """Write views.sql where it is not what it should be; again, where others appended meanwhile."""
         path = self.path / "views.sql"
         with contextlib.suppress(OSError):  # the records are safe, and the next append comes here again
-            while (text := view.script({table: self._pattern(table) for table in TABLES})) != _text(path):
+            while (text := view.script({table: _pattern(self.path, table) for table in TABLES})) != _text(path):
                 _write_whole(path, text)
+
+
+def _pattern(root: Path, table: str, prefix: str = "") -> list[str]:
+    """Return the pattern of a table's files, or nothing where there is no file: DuckDB would refuse it."""
+    return [f"{glob.escape(prefix)}records/{table}/day=*/*.parquet"] if _has_files(root, table) else []
+
+
+def _has_files(root: Path, table: str) -> bool:
+    return any(True for _ in (root / "records" / table).glob("day=*/*.parquet"))
 
 
 def _require_select(sql: str) -> None:

@@ -25,6 +25,7 @@ from analysis.results import Results
 from analysis.site import navigation, result_pages
 from store.records import GateRow, Row, RunRow
 from store.roster import Contender
+from store.snapshot import Snapshot
 from tests.analysis.builders import (
     JAX,
     JULIA,
@@ -120,6 +121,47 @@ def test_the_front_page_is_about_the_newest_campaign() -> None:
     assert "10 heats" in shown(pages["index.md"])
     assert "python_numpy" not in shown(pages["index.md"]).partition("All workloads")[0].partition("Bare")[0]
     assert "Earlier campaigns" in shown(pages["workloads/mnist_mlp.md"])
+
+
+def test_results_from_elsewhere_say_so() -> None:
+    """On the front page and on the workload's, with the machine."""
+    pages = {made.path: made for made in result_pages(dataclasses.replace(small(), snapshots=[OWLS]))}
+    told = (
+        "Measured elsewhere. Owls in a barn: a snapshot that deadheat brings, measured last winter on Owl 9, 2 cores."
+    )
+
+    assert told in shown(pages["index.md"])
+    assert told in shown(pages["workloads/mnist_mlp.md"])
+    assert "elsewhere" not in shown(small_pages()["index.md"]) + shown(small_pages()["workloads/mnist_mlp.md"])
+
+
+def test_own_results_come_before_newer_ones_from_elsewhere() -> None:
+    """The front page is about what the reader has measured, and the two are never compared."""
+    old = Campaign(racers=(PYTORCH, NUMPY), heats=30).rows()
+    own = [dataclasses.replace(row, **_older(row)) for row in old if isinstance(row, RunRow)]
+    pages = {
+        made.path: made
+        for made in result_pages(dataclasses.replace(results_of([*small_rows(), *own]), snapshots=[OWLS]))
+    }
+
+    assert "30 heats" in shown(pages["index.md"])
+    assert "Also here, measured elsewhere and never compared with these: Owls in a barn" in shown(pages["index.md"])
+    mlp = shown(pages["workloads/mnist_mlp.md"])
+    assert "UTC on Owl 9, 2 cores, mnist_mlp" in mlp.partition("Measured elsewhere")[2]
+    assert "Earlier campaigns" not in mlp
+
+
+OWLS = Snapshot(
+    name="barn",
+    title="Owls in a barn",
+    machine="Owl 9, 2 cores",
+    measured="last winter",
+    commit="",
+    versions=[],
+    campaigns=["demo-1"],
+    runs=1,
+    left_out=[],
+)
 
 
 def _older(row: RunRow) -> dict[str, object]:

@@ -26,6 +26,7 @@ from analysis.reader import read_results
 from analysis.results import ResultsError
 from analysis.server import site_server
 from store.database import Store, StoreWarning
+from store.export import export
 from store.records import TABLES, RunRow
 from tests.analysis.builders import PYTORCH, START, Campaign
 from tests.analysis.sites import queries_on, small_rows, visible_text, write_store
@@ -183,6 +184,18 @@ def test_an_empty_store_gives_a_site_that_says_what_to_do(work: Path, tmp_path: 
 
     assert "deadheat run demo" in visible_text(index.read_text(encoding="utf-8"))
     assert (index.parent / "explanation" / "method.html").is_file()
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_store_without_runs_shows_what_was_measured_elsewhere(store: Store, work: Path, tmp_path: Path) -> None:
+    """A fresh clone has a site with verdicts, and every link on it leads somewhere."""
+    about = export(store, tmp_path / "barn", title="Owls in a barn")
+    own = Store(tmp_path / "none", beside=[tmp_path / "barn"])
+    index = publish_site(own, work / "brought", work=work, strict=True, snapshots=[about])
+
+    home = visible_text(index.read_text(encoding="utf-8"))
+    assert "python_jax: slower on both clocks, against python_pytorch" in home
+    assert "Measured elsewhere. Owls in a barn: a snapshot that deadheat brings" in home
     assert not (tmp_path / "none").exists()
 
 
