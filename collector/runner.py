@@ -16,6 +16,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from collector.build import find_build, reason_unbuilt
 from collector.exceptions import read_exceptions
 from collector.toolchain import PROJECT, find_toolchain
+from collector.workload import known_workloads
 from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
 RUNNERS = Path(__file__).parent / "runners"
@@ -35,6 +36,7 @@ Dtype = Literal["fp32", "tf32", "bf16"]
 Loader = Literal["resident", "stream"]
 Mode = Literal["train", "steps", "infer"]
 DECLARED = ("variants", "devices", "dtypes", "loaders", "workloads")  # what can be not yet verified
+NARROWED = {"workloads": "workloads", "lacks": "workloads", "dtypes": "dtypes", "loaders": "loaders"}  # by a variant
 Names = Annotated[list[str], Field(min_length=1)]
 Dtypes = Annotated[list[Dtype], Field(min_length=1)]
 Loaders = Annotated[list[Loader], Field(min_length=1)]
@@ -47,6 +49,7 @@ class Variant(Definition):
     default: bool = False
     description: str = ""
     workloads: Names | None = None
+    lacks: list[str] = []  # workloads that it cannot do, where naming those is shorter
     dtypes: Dtypes | None = None
     loaders: Loaders | None = None
     exceptions: list[str] = []
@@ -61,7 +64,7 @@ class Runner(Definition):
     runner_class: Annotated[Literal["framework", "baseline", "test"], Field(alias="class")]
     command: Annotated[list[str], Field(min_length=1)]
     install: str
-    workloads: Names
+    workloads: Names = Field(default_factory=known_workloads)  # what of them it cannot do it declines itself
     devices: Annotated[list[Device], Field(min_length=1)]
     dtypes: Dtypes = ["fp32"]
     loaders: Loaders = ["resident"]
@@ -82,9 +85,9 @@ class Runner(Definition):
     @model_validator(mode="after")
     def _variants_only_narrow(self) -> Self:
         for name, variant in self.variants.items():
-            for what in ("workloads", "dtypes", "loaders"):
-                if more := sorted(set(getattr(variant, what) or []) - set(getattr(self, what))):
-                    raise ValueError(f"variants.{name}.{what} names {more[0]!r}, which the runner's own {what} lack")
+            for key, what in NARROWED.items():
+                if more := sorted(set(getattr(variant, key) or []) - set(getattr(self, what))):
+                    raise ValueError(f"variants.{name}.{key} names {more[0]!r}, which the runner's own {what} lack")
         return self
 
     @model_validator(mode="after")
@@ -117,7 +120,7 @@ class Runner(Definition):
         """Return what `variant` can do, by what a cell asks for."""
         narrowed = self.variants[variant]
         return {
-            "workload": narrowed.workloads or self.workloads,
+            "workload": [name for name in narrowed.workloads or self.workloads if name not in narrowed.lacks],
             "device": list(self.devices),
             "dtype": list(narrowed.dtypes or self.dtypes),
             "loader": list(narrowed.loaders or self.loaders),

@@ -13,6 +13,7 @@ from collector.commands import app
 from collector.roster import Found, list_contenders
 from collector.roster_commands import EXACT, SHOWN, exact_row, shown_row, state_lines
 from collector.runner import Description, Runner, RunnerError, known_runners, read_runner
+from collector.workload import known_workloads
 from store.database import Rows
 from store.output import Format, write_rows, write_table
 from store.roster import ROSTER, RosterError, by_reason, read_roster, roster_text
@@ -74,6 +75,25 @@ def test_a_whole_runner_can_be_unverified(tmp_path):
 
     assert [one.whole for one in list_contenders(tmp_path)] == ["no COBOL could be had"] * 2
     assert ready(runner).state == "ready, not yet verified"
+
+
+def test_a_runner_without_workloads_claims_them_all(tmp_path):
+    """A model is then added in its code alone; a variant names what it lacks."""
+    folder = tmp_path / "cobol_owl"
+    text = OWL.replace('workloads = ["mnist_mlp", "mnist_lenet"]\n', "").replace(
+        'workloads = ["mnist_mlp"]', 'lacks = ["mnist_cnn"]'
+    )
+    folder.mkdir()
+    (folder / "runner.toml").write_text(text, encoding="utf-8")
+    offered = {name: read_runner("cobol_owl", tmp_path).offers(name)["workload"] for name in ("plain", "fast")}
+
+    assert offered["plain"] == known_workloads()
+    assert set(offered["plain"]) - set(offered["fast"]) == {"mnist_cnn"}
+    (folder / "runner.toml").write_text(text.replace('["mnist_cnn"]', '["mnist_owl"]'), encoding="utf-8")
+    with pytest.raises(
+        RunnerError, match="variants.fast.lacks names 'mnist_owl', which the runner's own"
+    ):
+        read_runner("cobol_owl", tmp_path)
 
 
 def test_a_headline_that_nobody_has_run_stands_back(tmp_path):
