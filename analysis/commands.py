@@ -64,7 +64,7 @@ def report(
     """
     from analysis.markdown import markdown_report
     from analysis.reader import read_machines, read_measured
-    from analysis.report import latest_findings
+    from analysis.report import latest_findings, why_none
     from analysis.results import ResultsError
 
     if markdown and form is not Format.TABLE:
@@ -75,7 +75,7 @@ def report(
     if markdown:
         typer.echo(markdown_report(found, measured, read_machines(opened)), nl=False)
         return
-    _write(found, form)
+    _write(found, form, why_none(measured))
 
 
 @app.command()
@@ -97,17 +97,18 @@ def compare(
     Example: deadheat compare python_pytorch julia_stdlib --workload mnist_mlp
     """
     from analysis.frames import read_measurements
-    from analysis.reader import read_machines, read_measured
+    from analysis.reader import read_measured, read_rates
+    from analysis.report import NOTHING_MEASURED
     from analysis.versus import versus
 
     opened = open_store(store)
     if opened.is_empty():
-        _write([], form)
+        _write([], form, NOTHING_MEASURED)
         raise typer.Exit(1)
     found = versus(
         read_measured(opened),
         read_measurements(opened),
-        read_machines(opened),
+        read_rates(opened),
         (first, second),
         workload=workload,
         metric=metric,
@@ -115,7 +116,7 @@ def compare(
     if found.apart:
         typer.echo(f"{found.apart}.", err=form is not Format.TABLE)
     if form is not Format.TABLE:
-        _write(found.findings, form)
+        _write(found.findings, form, "")
     else:
         typer.echo("\n".join(found.texts).translate(ESCAPE), nl=False)
     if not found.has_number:
@@ -158,7 +159,7 @@ def trends(
         raise typer.Exit(1)
 
 
-def _write(findings: Sequence[Finding], form: Format) -> None:
+def _write(findings: Sequence[Finding], form: Format, why_none: str) -> None:
     """Write findings: for people a table and the sentences, for programs every field."""
     from analysis import report as made
 
@@ -173,4 +174,4 @@ def _write(findings: Sequence[Finding], form: Format) -> None:
             typer.echo(f"  {finding.sentence}")
         typer.echo()
     if not findings:
-        typer.echo("There are no findings: no heat is complete.")
+        typer.echo(why_none)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis import tables
 from analysis.comparison import Verdict
 from analysis.finding import Finding
-from analysis.report import by_cell
+from analysis.report import by_cell, why_none
 from analysis.results import Measured
 from analysis.sentences import entry_name
 from analysis.why import why
@@ -16,7 +16,6 @@ from analysis.words import difference_words, interval_words, seconds
 COLUMNS = ("", "entry", "against", "clock", "took", "against took", "difference", "95 % interval", "heats", "verdict")
 # A mention of a person or of an issue is looked for after the escapes are gone: a space without width parts it.
 ACTIVE = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]<>|~$"} | {ord(sign): f"{sign}\u200b" for sign in "@#"}
-NOTHING = "There are no findings: no heat is complete.\n"
 
 
 def markdown_report(findings: Sequence[Finding], measured: Measured, machines: Mapping[str, str]) -> str:
@@ -28,7 +27,7 @@ def markdown_report(findings: Sequence[Finding], measured: Measured, machines: M
         The machine of each environment, in words.
     """
     if not findings:
-        return NOTHING
+        return f"{why_none(measured)}\n"
     parts = [f"**deadheat:** {counts(findings)}\n"]
     for title, group in by_cell(findings):
         cell = group[0].cell

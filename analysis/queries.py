@@ -169,6 +169,22 @@ GROUP BY ALL
 ORDER BY family, entry"""
 
 
+def medians(cell: Cell, metrics: Sequence[str]) -> str:
+    """Return the medians of named numbers of each entry; of a number that is 0 or 1 its mean, the share of runs."""
+    columns = ",\n    ".join(
+        f"{'avg' if name.startswith('is_') else 'median'}(value) FILTER (metric = {literal(name)}) AS {name}"
+        for name in metrics
+    )
+    return f"""\
+SELECT runner || ':' || variant AS entry, count(DISTINCT run_id) AS runs,
+    {columns}
+FROM counted_runs JOIN measurements USING (run_id)
+WHERE {_cell(cell)}
+      AND status = 'completed' AND NOT control
+GROUP BY entry
+ORDER BY entry"""
+
+
 def sweep(cells: Sequence[Cell], axis: str, value: str, metric: str) -> str:
     """Return the medians of `value`, an expression of a metric's `value`, in cells that differ in `axis` alone."""
     values = ", ".join(literal(getattr(cell, axis)) for cell in cells)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis import frames, queries
-from analysis.results import Measured, Results, ResultsError
+from analysis.impossible import marked
+from analysis.prices import Rates, read_prices
+from analysis.results import Measured, Results, ResultsError, measured_of
 from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from store.metrics import METRICS
 from store.roster import read_roster
@@ -26,7 +28,7 @@ _VERSIONS_FORM = 'a version in quotes per framework, such as Flux = "0.16.11"'
 
 def read_measured(store: Store) -> Measured:
     """Return the frames that findings are made of."""
-    return Measured(
+    return measured_of(
         runs=frames.read_counted_runs(store),
         epochs=frames.read_epochs(store),
         unavailable=frames.read_unavailable(store),
@@ -40,7 +42,7 @@ def read_results(store: Store, snapshots: Sequence[Snapshot] = ()) -> Results:
     return Results(
         measured=measured,
         findings=measured.findings(),
-        runs=frames.read_runs(store),
+        runs=marked(frames.read_runs(store), measured.epochs),
         phases=frames.read_phases(store),
         measurements=frames.read_measurements(store),
         gates=frames.read_latest_gates(store),
@@ -49,6 +51,7 @@ def read_results(store: Store, snapshots: Sequence[Snapshot] = ()) -> Results:
         published=frames.read_published(store),
         studies=read_studies(),
         current_versions=read_current_versions(store),
+        prices=read_prices(store.path),
         roster=read_roster(),
         snapshots=snapshots,
     )
@@ -63,6 +66,11 @@ def snapshots_beside(store: Store) -> list[Snapshot]:
 def read_machines(store: Store) -> dict[str, str]:
     """Return the machine of each environment, in words."""
     return machines(frames.read_environments(store))
+
+
+def read_rates(store: Store) -> Rates:
+    """Return the prices per hour that stand in the store's folder, and the machine of each environment."""
+    return Rates(machines=read_machines(store), prices=read_prices(store.path))
 
 
 def read_current_versions(store: Store, path: Path | None = None) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparison import Verdict
-from analysis.finding import CLOCKS, Cell, Finding
+from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.results import Measured, ResultsError, latest_campaign
 from analysis.sentences import entry_name, sentence
 from analysis.words import cell_title, difference_words, interval_words, value_words
@@ -21,6 +21,8 @@ from store.metrics import METRICS
 TABLE_COLUMNS = ["clock", "candidate", "it took", "baseline", "that took", "difference", "95 % interval", "heats", "verdict"]  # fmt: skip  # noqa: E501
 CELL_COLUMNS = [field.name for field in fields(Cell)]
 FINDING_COLUMNS = [field.name for field in fields(Finding) if field.name != "cell"]
+NO_HEAT = "There are no findings: no heat is complete."
+NOTHING_MEASURED = "There are no findings: nothing was measured."
 
 
 def latest_findings(measured: Measured, *, workload: str | None = None, everything: bool = False) -> list[Finding]:
@@ -59,6 +61,27 @@ def compared(measured: Measured, first: str, second: str, *, workload: str | Non
     if workload is not None and workload not in known:
         raise ResultsError(f"--workload: got {workload!r}; measured are {listed(known)}. {_near(workload, known)}")
     return [finding for finding in (*published, *others) if workload in (None, finding.cell.workload)]
+
+
+def why_none(measured: Measured) -> str:
+    """Return why there is no finding, in the place of the findings."""
+    if measured.runs.empty and measured.unavailable.empty:
+        return NOTHING_MEASURED
+    runs = measured.runs[~measured.runs["control"].astype(bool)]
+    newest = runs[runs["campaign_id"] == latest_campaign(runs)]
+    compared = newest[newest["track"].isin(COMPARED_TRACKS)]
+    if len(newest) and compared.empty:
+        return (
+            "There are no findings: the newest campaign ran only the recipes of studies, which are shown and never "
+            "compared. --all looks at earlier campaigns."
+        )
+    entries = sorted(set(compared["entry"]))
+    if len(entries) == 1:
+        return (
+            f"There are no findings: {entries[0]} ran alone, and a comparison needs two. Name another beside it: "
+            f"deadheat run --runner {entries[0].partition(':')[0]},NAME ('deadheat runners' lists them)."
+        )
+    return NO_HEAT
 
 
 def find_entry(measured: Measured, name: str) -> str:
@@ -140,6 +163,8 @@ def exact_rows(findings: Sequence[Finding]) -> tuple[list[str], list[tuple[Any, 
 
 def _of_workload(findings: list[Finding], workload: str | None) -> list[Finding]:
     known = sorted({finding.cell.workload for finding in findings})
+    if not known:
+        return []  # why there is none is more than that this name has none
     if workload is not None and workload not in known:
         raise ResultsError(
             f"--workload: got {workload!r}; there are findings on {listed(known)}. {_near(workload, known)}"

@@ -9,6 +9,8 @@ import pandas as pd
 
 from analysis.finding import Finding
 from analysis.findings import find_all
+from analysis.impossible import marked
+from analysis.prices import Price
 from store.roster import Contender
 from store.snapshot import Snapshot
 from store.study import Study
@@ -36,6 +38,11 @@ class Measured:
         return replace(self, runs=self.runs.assign(baseline=baseline))
 
 
+def measured_of(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame, gates: pd.DataFrame) -> Measured:
+    """Return the frames of a store; runs whose seconds cannot be are failures that say so."""
+    return Measured(runs=marked(runs, epochs), epochs=epochs, unavailable=unavailable, gates=gates)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """Everything that pages are made of, except single readings."""
@@ -51,6 +58,7 @@ class Results:
     published: pd.DataFrame  # what earlier studies published, and what was imported
     studies: tuple[Study, ...]  # those that the package brings, with their claims
     current_versions: Mapping[str, str] = field(default_factory=dict)  # the newest of each framework, where known
+    prices: Sequence[Price] = ()  # of an hour of a machine, where known
     roster: Sequence[Contender] = ()  # every entry that the package brings
     snapshots: Sequence[Snapshot] = ()  # those whose runs are among the results, measured elsewhere
 

@@ -90,6 +90,7 @@ def run_page(
     raw_files: Sequence[RawFile],
     workload: str,
     repeated: str = "",
+    steady: str = "",
 ) -> Page:
     """Return the page of one run.
 
@@ -109,6 +110,8 @@ def run_page(
         The address of the page that its cell stands on, from the root of the site.
     repeated
         What became of its heat, where that was run more than once.
+    steady
+        Whether it became steady, in words; empty for one that did not complete.
     """
     context = {
         "run": run,
@@ -121,6 +124,7 @@ def run_page(
         "workload_address": workload,
         "disturbance": disturbance(run),
         "repeated": repeated,
+        "steady": steady,
         "curves": [(mine, sketch_of(mine, readings.curves)) for mine in curves_of(readings.curves)],
         "has_disturbed": any(row["disturbed"] for row in readings.curves["phases"]),
         "sources": source_words(readings.sources),

@@ -11,6 +11,8 @@ from scipy import optimize, stats
 
 from analysis.statistics import Floats, Interval, StatisticsError, positive
 
+FEWEST_PLACES_OF_AMDAHL = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Law:
@@ -20,6 +22,7 @@ class Law:
     serial: float  # the share that more of them do not make faster
     serial_interval: Interval  # 95 %
     runs: int
+    squares: float = 0.0  # of the residuals of the log seconds
 
     def speed_up(self, n: float) -> float:
         """Return how many times as fast n are as one.
@@ -79,19 +82,19 @@ def amdahl(places: Sequence[float], seconds: Sequence[float]) -> Law | None:
         Of each run; several runs may have the same place.
     """
     n, y = positive(places, "places"), np.log(positive(seconds, "seconds"))
-    if np.unique(n).size < 3 or n.size < 4:
+    if np.unique(n).size < FEWEST_PLACES_OF_AMDAHL or n.size <= FEWEST_PLACES_OF_AMDAHL:
         return None
 
     def squares(share: float) -> float:
         left = y - np.log(share + (1 - share) / n)
         return float(((left - left.mean()) ** 2).sum())
 
-    best = _least(squares)
+    best = least(squares)
     freedom = n.size - 2
     allowed = squares(best) * (1 + float(stats.f.ppf(0.95, 1, freedom)) / freedom) + 1e-15
-    interval = Interval(_edge(squares, best, 0.0, allowed), _edge(squares, best, 1.0, allowed))
+    interval = Interval(edge(squares, best, 0.0, allowed), edge(squares, best, 1.0, allowed))
     seconds_of_one = math.exp(float((y - np.log(best + (1 - best) / n)).mean()))
-    return Law(seconds_of_one, best, interval, n.size)
+    return Law(seconds_of_one, best, interval, n.size, squares(best))
 
 
 def crossovers(places: Sequence[float], ours: Sequence[float], theirs: Sequence[float]) -> list[Crossover]:
@@ -112,16 +115,24 @@ def crossovers(places: Sequence[float], ours: Sequence[float], theirs: Sequence[
     return found
 
 
-def _least(squares: Callable[[float], float]) -> float:
-    """Return the share in [0, 1] with the least squares."""
-    found = optimize.minimize_scalar(squares, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-10})
-    candidates = (float(found.x), 0.0, 1.0)
+def least(squares: Callable[[float], float], most: float = 1.0) -> float:
+    """Return the value in [0, most] with the least squares, to ten digits of `most`.
+
+    >>> round(least(lambda x: (x - 0.25) ** 2), 6)
+    0.25
+    """
+    found = optimize.minimize_scalar(squares, bounds=(0.0, most), method="bounded", options={"xatol": 1e-10 * most})
+    candidates = (float(found.x), 0.0, most)
     return min(candidates, key=squares)
 
 
-def _edge(squares: Callable[[float], float], best: float, end: float, allowed: float) -> float:
-    """Return where the sum of squares reaches `allowed` between the best share and an end of its range."""
+def edge(squares: Callable[[float], float], best: float, end: float, allowed: float) -> float:
+    """Return where the sum of squares reaches `allowed` between the best value and an end of its range.
+
+    >>> round(edge(lambda x: (x - 0.25) ** 2, 0.25, 1.0, 0.01), 6)
+    0.35
+    """
     if squares(end) <= allowed:
         return end
     low, high = sorted((best, end))
-    return float(optimize.brentq(lambda share: squares(share) - allowed, low, high, xtol=1e-10))
+    return float(optimize.brentq(lambda value: squares(value) - allowed, low, high, xtol=1e-10))

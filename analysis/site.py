@@ -15,12 +15,16 @@ from analysis.gate_page import gate_page
 from analysis.groups import Parts, Record, records
 from analysis.home_page import home_page
 from analysis.pages import empty_page, environments_page, runs_page
+from analysis.prices import Rates
 from analysis.render import Page
 from analysis.repeats import repeat_words, repeats
 from analysis.results import Results
 from analysis.run_curves import curve_data
 from analysis.run_page import RawFile, RunReadings, run_page
+from analysis.steady_tables import METRICS as STEADY
+from analysis.steady_tables import run_steady_words
 from analysis.studies_page import recipes_of, studies_page
+from analysis.trends import machines
 from analysis.trends_page import trends_page
 from analysis.workload_page import workload_page
 
@@ -68,8 +72,10 @@ def _workload_pages(results: Results, cells: Sequence[CellResults], addresses: d
         found.setdefault(mine.cell.workload, []).append(mine)
     names = [*found, *(name for name in absent["workload"].unique() if name not in found)]
     gates = results.measured.gates
+    rates = Rates(machines=machines(results.environments), prices=results.prices)
     return [
-        workload_page(name, found.get(name, []), gates, addresses, absent[absent["workload"] == name]) for name in names
+        workload_page(name, found.get(name, []), gates, addresses, absent[absent["workload"] == name], rates)
+        for name in names
     ]
 
 
@@ -79,6 +85,7 @@ def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPag
     again = repeats(results.runs)
     numbers = {run_id: number for number, run_id in enumerate(results.runs["run_id"])}
     parts = [Parts(frame, numbers) for frame in (results.phases, results.measured.epochs, results.aligned)]
+    steady = _steady_numbers(results.measurements)
     return [
         _run_page(
             addresses[run["run_id"]],
@@ -87,6 +94,7 @@ def run_pages(results: Results, files: Callable[[str], RunFiles]) -> list[RunPag
             files(run["run_id"]),
             STUDIES_ADDRESS if run["track"] == "published" else workload_address(run["workload"]),
             repeat_words(run, again),
+            _steady_words(run, steady),
         )
         for number, run in enumerate(results.runs.to_dict("records"))
     ]
@@ -129,10 +137,25 @@ def _run_page(
     files: RunFiles,
     workload: str,
     repeated: str,
+    steady: str,
 ) -> RunPage:
     """Return the page of a run; `parts` are its phases, epochs and steps on its grid."""
     phases, epochs, steps = parts
     curve = curve_data(phases, epochs, steps, records(files.devices))
     readings = RunReadings(curve, records(files.sources))
-    made = run_page(address, run, phases, epochs, readings, files.raw, workload, repeated)
+    made = run_page(address, run, phases, epochs, readings, files.raw, workload, repeated, steady)
     return RunPage(page=made, curve_name=file_name(run["run_id"]), curve=curve)
+
+
+def _steady_numbers(measurements: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return what was found about the steady state of each run, by its id."""
+    mine = measurements[measurements["metric"].isin(STEADY)]
+    found: dict[str, dict[str, float]] = {}
+    for run_id, metric, value in zip(mine["run_id"], mine["metric"], mine["value"], strict=True):
+        found.setdefault(str(run_id), {})[str(metric)] = float(value)
+    return found
+
+
+def _steady_words(run: Mapping[Any, Any], numbers: Mapping[str, Mapping[str, float]]) -> str:
+    is_training = run["status"] == "completed" and run["mode"] != "infer"
+    return run_steady_words(numbers.get(run["run_id"], {})) if is_training else ""

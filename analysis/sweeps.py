@@ -14,7 +14,7 @@ from analysis.axis_charts import Axes, axis_lines
 from analysis.cells import CellResults
 from analysis.finding import Cell
 from analysis.render import Chart
-from analysis.scaling import amdahl, crossovers, efficiencies, speed_ups
+from analysis.scaling import crossovers
 from analysis.sentences import seconds
 from analysis.tables import Table
 from analysis.words import cell_words
@@ -106,8 +106,7 @@ def sweep_points(sweep: Sweep, quantity: Quantity) -> pd.DataFrame:
 
 def sweep_tables(sweep: Sweep) -> list[Table]:
     """Return the medians as numbers: a row per entry, a column per place of the axis."""
-    medians = [_table(sweep, quantity, sweep_points(sweep, quantity)) for quantity in sweep.quantities]
-    return [*medians, *_scaling_table(sweep)]
+    return [_table(sweep, quantity, sweep_points(sweep, quantity)) for quantity in sweep.quantities]
 
 
 def sweep_words(sweep: Sweep) -> list[str]:
@@ -117,49 +116,13 @@ def sweep_words(sweep: Sweep) -> list[str]:
     found: list[str] = []
     for one, other in itertools.combinations(wide.columns, 2):
         both = wide[[one, other]].dropna()
-        if not (both > 0).all(axis=None) or (both.index <= 0).any():
-            continue  # no workers is no place on a log axis
+        both = both[(both.index > 0) & (both > 0).all(axis=1)]  # no workers is no place on a log axis
         found += [
             f"{one} and {other} change places between {AXES[sweep.axis]} {turn.low:g} and {turn.high:g} "
             f"(at about {turn.at:.3g} if the lines are straight there)."
             for turn in crossovers(list(both.index), list(both[one]), list(both[other]))
         ]
     return found
-
-
-def _scaling_table(sweep: Sweep) -> list[Table]:
-    """Return speed-up and efficiency at each place, and the serial share of Amdahl's law, along threads."""
-    if sweep.axis != "threads" or sweep.quantities[0] is THROUGHPUT:
-        return []
-    points = sweep_points(sweep, sweep.quantities[0])
-    rows = []
-    for label, mine in points.groupby("label", sort=False):
-        places, values = list(mine["x"]), list(mine["y"])
-        gained = zip(speed_ups(places, values), efficiencies(places, values), strict=True)
-        at = {x: f"{up:.2f} × ({100 * each:.0f} %)" for x, (up, each) in zip(places, gained, strict=True)}
-        rows.append(
-            (label, *(at.get(mine.cell.threads, tables.NOTHING) for mine in sweep.cells), _serial(sweep, str(label)))
-        )
-    columns = ("entry", *(str(mine.cell.threads) for mine in sweep.cells), "serial share (95 % interval)")
-    caption = f"Speed-up, with its efficiency, against the fewest threads; Amdahl's law ({sweep.rest})"
-    return [Table(caption=caption, columns=columns, rows=rows, numeric=columns[1:])]
-
-
-def _serial(sweep: Sweep, label: str) -> str:
-    """Return the serial share that Amdahl's law finds in the runs of an entry; a dash from fewer than three places."""
-    quantity = sweep.quantities[0]
-    places: list[float] = []
-    values: list[float] = []
-    for mine in sweep.cells:
-        runs = mine.measured[mine.measured["entry"].map(mine.labels) == label]
-        known = quantity.of(runs).dropna()
-        values += list(known[known > 0])
-        places += [float(mine.cell.threads)] * int((known > 0).sum())
-    law = amdahl(places, values) if values else None
-    if law is None:
-        return tables.NOTHING
-    low, high = law.serial_interval.low, law.serial_interval.high
-    return f"{tables.percent(law.serial)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _along(cells: Sequence[CellResults], axis: str) -> list[CellResults]:

@@ -40,16 +40,14 @@ def crossings_table(mine: CellResults, target: float) -> Table:
 
 def factors_table(mine: CellResults, target: float) -> Table:
     """Return each entry's own epochs to the target and its seconds per epoch: the two factors of its time."""
-    costs = run_costs(mine.epochs).reindex(mine.completed["run_id"]).assign(entry=mine.completed["entry"].to_numpy())
-    medians = costs.groupby("entry")[["fixed_s", "e2e_s_per_epoch"]].median()
-    known = {str(entry): (float(fixed), float(each)) for entry, fixed, each in medians.itertuples()}
+    known = cost_medians(mine)
     rows = [
         (
             mine.label(seen.entry),
             _mean(seen.mean_epochs),
             _speed(seen.s_per_epoch),
             seconds(known[seen.entry][0]) if seen.entry in known else tables.NOTHING,
-            tables.number(_break_even(known, mine.baseline, seen.entry)),
+            tables.number(break_even(known, mine.baseline, seen.entry)),
         )
         for seen in _seen(mine, target)
     ]
@@ -68,7 +66,14 @@ def factors_table(mine: CellResults, target: float) -> Table:
     return Table(caption=caption, columns=columns, rows=rows, numeric=columns[1:])
 
 
-def _break_even(known: Mapping[str, tuple[float, float]], baseline: str, entry: str) -> float | None:
+def cost_medians(mine: CellResults) -> dict[str, tuple[float, float]]:
+    """Return the median seconds before the first epoch, and end to end per epoch, of each entry that trained."""
+    costs = run_costs(mine.epochs).reindex(mine.completed["run_id"]).assign(entry=mine.completed["entry"].to_numpy())
+    medians = costs.groupby("entry")[["fixed_s", "e2e_s_per_epoch"]].median().dropna()
+    return {str(entry): (float(fixed), float(each)) for entry, fixed, each in medians.itertuples()}
+
+
+def break_even(known: Mapping[str, tuple[float, float]], baseline: str, entry: str) -> float | None:
     """Return after how many epochs entry and baseline have taken the same time, given fixed costs and speeds."""
     if entry == baseline or entry not in known or baseline not in known:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -11,7 +11,7 @@ from analysis import tables
 from analysis.cells import CLOCK_NAMES, CellResults
 from analysis.comparison import compare, pair_controls
 from analysis.finding import CLOCKS
-from analysis.levels import LEVELS, Components, Level, cheapest_repetitions, false_positives, variance_components
+from analysis.levels import LEVELS, Components, Level, false_positives, variance_components
 from analysis.tables import Table
 from analysis.variance import PlaceEffect, idle_effect, position_effect
 
@@ -25,18 +25,22 @@ def same_series(mine: CellResults, cells: Sequence[CellResults]) -> list[CellRes
     return [cell for cell in cells if key(cell) == key(mine)]
 
 
-def levels_table(mine: CellResults, cells: Sequence[CellResults]) -> Table:
-    """Return what each level adds to the spread of a training second, over all campaigns of the same cell."""
+def components_of(mine: CellResults, cells: Sequence[CellResults]) -> dict[str, Components]:
+    """Return what each level adds to the spread of a training second, of each entry over all campaigns of the cell."""
     same = same_series(mine, cells)
     runs = pd.concat([cell.runs for cell in same])
     epochs = pd.concat([cell.epochs for cell in same])
-    found = {str(components.key["entry"]): components for components in variance_components(runs, epochs)}
+    return {str(components.key["entry"]): components for components in variance_components(runs, epochs)}
+
+
+def levels_table(mine: CellResults, found: Mapping[str, Components]) -> Table:
+    """Return what each level adds to the spread of a training second, of what `components_of` returned."""
     rows = [
-        (mine.label(entry), *(_share(level) for level in found[entry].levels), _cheapest(found[entry], mine, entry))
+        (mine.label(entry), *(_share(level) for level in found[entry].levels))
         for entry in mine.entries
         if entry in found
     ]
-    columns = ("entry", *LEVELS, "intervals per run that pay")
+    columns = ("entry", *LEVELS)
     caption = (
         "What each level adds, as a share of the mean, with the number of its groups: nested analysis of variance of "
         "the log seconds per example, train clock"
@@ -95,22 +99,6 @@ def _share(level: Level) -> str:
     if not level.is_known:
         return tables.NOTHING
     return f"{tables.percent(level.coefficient_of_variation, 2)} ({level.groups})"
-
-
-def _cheapest(components: Components, mine: CellResults, entry: str) -> str:
-    """Return how many evaluation intervals per run give the least variance for the time."""
-    epochs, runs = components.of("epochs"), [components.of(name) for name in ("heats", "runs")]
-    own = mine.completed[mine.completed["entry"] == entry]
-    intervals = mine.epochs[mine.epochs["run_id"].isin(own["run_id"])]
-    between = sum(level.variance for level in runs if level.is_known)
-    if not epochs.is_known or between <= 0 or intervals.empty:
-        return tables.NOTHING
-    interval_s = float((intervals["train_s"] + intervals["eval_s"].astype(float).fillna(0.0)).mean())
-    fixed_s = float((own["e2e_clock_s"].astype(float) - intervals.groupby("run_id").size().mean() * interval_s).mean())
-    if not (interval_s > 0 and fixed_s > 0):
-        return tables.NOTHING
-    (best,) = cheapest_repetitions([epochs.variance, between], [interval_s, fixed_s])
-    return tables.number(best)
 
 
 def _range(effect: PlaceEffect) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from analysis.comparison_text import comparison_text, newest_first
 from analysis.finding import CLOCKS, Finding
 from analysis.observations import observed
+from analysis.prices import Rates
+from analysis.pricing import cost_note, known_seconds
 from analysis.report import campaign_order, compared, find_entry, find_metric
 from analysis.results import Measured
-from analysis.why import why, why_apart
+from analysis.why import cell_runs, why, why_apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,7 @@ class Versus:
     measured: Measured
     findings: Sequence[Finding]
     apart: str
-    machines: Mapping[str, str]  # of each environment
+    rates: Rates  # machines and what an hour of them costs
 
     @property
     def has_number(self) -> bool:
@@ -36,18 +38,28 @@ class Versus:
         return [
             comparison_text(
                 group[0],
-                why(group[0], self.measured),
-                self.machines.get(group[0].cell.environment_id, group[0].cell.environment_id),
+                replace(why(group[0], self.measured), price=self.price_words(group[0])),
+                self.rates.machine(group[0].cell.environment_id),
                 group[1:],
             )
             for group in groups
         ]
 
+    def price_words(self, finding: Finding) -> str:
+        """Return what the target costs on both, where a price is known; it goes with the seconds end to end."""
+        price = self.rates.of(finding.cell.environment_id)
+        if price is None or finding.clock != "e2e" or finding.ratio is None or finding.epochs_to_target is None:
+            return ""
+        runs = cell_runs(self.measured.runs, finding.cell)
+        epochs = self.measured.epochs
+        known = known_seconds(finding.cell, runs, epochs[epochs["run_id"].isin(runs["run_id"])])
+        return cost_note(finding, known, price)
+
 
 def versus(
     measured: Measured,
     measurements: pd.DataFrame,
-    machines: Mapping[str, str],
+    rates: Rates,
     names: tuple[str, str],
     *,
     workload: str | None = None,
@@ -70,5 +82,5 @@ def versus(
     apart = ""
     if not findings:
         first, second = (find_entry(measured, name) for name in names)
-        apart = why_apart(measured, first, second, workload, machines)
-    return Versus(measured=measured, findings=findings, apart=apart, machines=machines)
+        apart = why_apart(measured, first, second, workload, rates.machines)
+    return Versus(measured=measured, findings=findings, apart=apart, rates=rates)

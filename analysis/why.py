@@ -30,12 +30,13 @@ class Why:
     heats: str
     gate: str
     kernels: str
+    price: str = ""  # empty unless the price of an hour is known
     notes: tuple[str, ...]
 
     @property
     def lines(self) -> list[tuple[str, str]]:
         """Every sentence under a word for it."""
-        named = [(name, getattr(self, name)) for name in ("rule", "floor", "heats", "gate", "kernels")]
+        named = [(name, getattr(self, name)) for name in ("rule", "floor", "heats", "gate", "kernels", "price")]
         return [(name, text) for name, text in named if text] + [("note", text) for text in self.notes]
 
 

@@ -12,6 +12,7 @@ from analysis import queries, tables
 from analysis.addresses import source, workload_address
 from analysis.aligned import aligned_charts
 from analysis.cells import CELL_FIELDS, CLOCK_NAMES, CellResults, page_order, phase_medians, placed, verdict_counts
+from analysis.cost_tables import cost_part
 from analysis.families import families_query, families_table, parts_of
 from analysis.figures import (
     accuracy_chart,
@@ -26,15 +27,19 @@ from analysis.findings import gates_of
 from analysis.gate_page import DECLINED, is_declined
 from analysis.inference import inference_part
 from analysis.power import HEATS_FOR_A_VERDICT
+from analysis.prices import Rates
 from analysis.render import Chart, Page, page
 from analysis.repeats import repeated_words
+from analysis.repetition_tables import levels_part
 from analysis.run_tables import runs_part
+from analysis.scaling_tables import scaling_tables
 from analysis.spending_tables import best_known, energy_words, resources_table
+from analysis.steady_tables import steady_part
 from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables, sweep_words
 from analysis.tables import Table
 from analysis.target_tables import crossings_table, factors_table, targets_table
 from analysis.variance import LEVELS, Spread, spreads
-from analysis.variance_tables import control_words, levels_table, place_words
+from analysis.variance_tables import control_words, place_words
 from analysis.words import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
 from store.records import PHASES
 
@@ -43,6 +48,7 @@ CLOCK_HEADINGS = {
     "train": "Train clock: training steps only",
     "e2e": "End to end (e2e clock): everything since the process was started",
 }
+NO_RATES = Rates()
 LEVEL_NAMES = {
     "heats": "between heats",
     "runs": "A/A, in one heat",
@@ -51,7 +57,12 @@ LEVEL_NAMES = {
 
 
 def workload_page(
-    workload: str, cells: Sequence[CellResults], gates: pd.DataFrame, pages: dict[str, str], absent: pd.DataFrame
+    workload: str,
+    cells: Sequence[CellResults],
+    gates: pd.DataFrame,
+    pages: dict[str, str],
+    absent: pd.DataFrame,
+    rates: Rates = NO_RATES,
 ) -> Page:
     """Return the page of a workload.
 
@@ -65,13 +76,17 @@ def workload_page(
         The address of each run's page, from the root of the site.
     absent
         Who could not take part in which cell of this workload (`RunRow`, `entry`), also where nobody could.
+    rates
+        What an hour of which machine costs.
     """
     campaign_id = cells[0].cell.campaign_id if cells else absent["campaign_id"].iloc[-1]
     newest = page_order([mine for mine in cells if mine.cell.campaign_id == campaign_id])
     older = [mine for mine in cells if mine.cell.campaign_id != campaign_id]
     inferring = [mine for mine in newest if mine.cell.mode == "infer"]
     training = newest[: len(newest) - len(inferring)]
-    sections = [section(mine, cells, gates, pages, n, is_whole=_leads(training, n)) for n, mine in enumerate(training)]
+    sections = [
+        section(mine, cells, gates, pages, rates, n, is_whole=_leads(training, n)) for n, mine in enumerate(training)
+    ]
     sweeps = [_sweep_part(sweep, f"{workload}-{n}") for n, sweep in enumerate(find_sweeps(training))]
     inference = inference_part(inferring, workload)
     context = {
@@ -105,6 +120,7 @@ def section(
     cells: Sequence[CellResults],
     gates: pd.DataFrame,
     pages: dict[str, str],
+    rates: Rates,
     number: int,
     *,
     is_whole: bool,
@@ -132,7 +148,9 @@ def section(
         "resources_table": resources_table(mine) if is_whole else None,
         "variance_table": variance_table(mine),
         "variance_query": queries.spreads(mine.cell),
-        "levels_table": levels_table(mine, cells) if is_whole else None,
+        "cost": cost_part(mine, rates) if is_whole else None,
+        "steady": steady_part(mine) if is_whole else None,
+        **(levels_part(mine, cells) if is_whole else {}),
         "positions": place_words(mine),
         "gate_table": gate_table(mine, gates),
         "gate_query": queries.gates(mine.cell),
@@ -188,7 +206,7 @@ def _sweep_part(sweep: Sweep, name: str) -> dict[str, Any]:
     return {
         "title": title[:1].upper() + title[1:],
         "charts": sweep_charts(sweep, f"{name}-{sweep.axis.replace('_', '-')}"),
-        "tables": sweep_tables(sweep),
+        "tables": [*sweep_tables(sweep), *scaling_tables(sweep)],
         "words": sweep_words(sweep),
     }
 

@@ -30,6 +30,10 @@ SELECT 'runs ' || run_id, 'is completed without a train clock or without epochs'
 FROM runs
 WHERE status = 'completed' AND (train_clock_s IS NULL OR run_id NOT IN (SELECT run_id FROM epochs));
 
+SELECT 'runs ' || run_id, 'is completed in a train clock of ' || train_clock_s || ' s and an e2e clock of ' || e2e_clock_s || ' s; expected more than 0'
+FROM runs
+WHERE status = 'completed' AND NOT (train_clock_s > 0 AND e2e_clock_s > 0);
+
 SELECT 'runs ' || run_id, 'e2e clock ' || e2e_clock_s || ' s is shorter than train clock ' || train_clock_s || ' s'
 FROM runs
 WHERE e2e_clock_s < train_clock_s;

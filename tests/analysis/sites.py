@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results import Measured, Results
+from analysis.impossible import marked
+from analysis.results import Results, measured_of
 from store.database import Store
 from store.records import EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow
 from store.study import published_rows, read_studies
@@ -123,11 +124,11 @@ ALIGNED = ["run_id", "since_training_s", "at_s", "cores", "machine_cores", "memo
 def results_of(rows: Sequence[Row], aligned: pd.DataFrame | None = None) -> Results:
     """Return `rows` as results, as if a store had held them; without readings unless `aligned` is given."""
     frames = frames_of(rows)
-    measured = Measured(runs=frames.runs, epochs=frames.epochs, unavailable=frames.unavailable, gates=frames.gates)
+    measured = measured_of(frames.runs, frames.epochs, frames.unavailable, frames.gates)
     return Results(
         measured=measured,
         findings=measured.findings(),
-        runs=frame(rows, "runs"),
+        runs=marked(frame(rows, "runs"), frames.epochs),
         phases=frames.phases,
         measurements=frames.measurements,
         gates=frames.gates,

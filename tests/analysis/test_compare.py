@@ -21,6 +21,7 @@ from analysis.commands import app
 from analysis.comparison import Verdict
 from analysis.comparison_text import both_ways
 from analysis.interval_line import interval_line
+from analysis.prices import Rates
 from analysis.report import find_metric
 from analysis.results import ResultsError
 from analysis.versus import Versus, versus
@@ -35,7 +36,9 @@ MACHINES = {"environment1": "bench (Test CPU, 2 cores)", "environment2": "desk (
 
 def compared(rows: Sequence[Row], first: str, second: str, **options: Any) -> Versus:
     """Return two entries of rows against each other."""
-    return versus(results_of(rows).measured, frames_of(rows).measurements, MACHINES, (first, second), **options)
+    return versus(
+        results_of(rows).measured, frames_of(rows).measurements, Rates(machines=MACHINES), (first, second), **options
+    )
 
 
 @cache

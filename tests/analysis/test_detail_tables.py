@@ -8,13 +8,14 @@ import re
 from analysis.cells import CellResults, cell_results
 from analysis.families import parts_of
 from analysis.part_charts import PartPoint, part_intervals
+from analysis.scaling_tables import laws_table, scaling_tables, speed_up_table
 from analysis.spending_tables import energy_words, resources_table
-from analysis.sweeps import Sweep, sweep_tables, sweep_words
+from analysis.sweeps import Sweep, sweep_words
 from analysis.target_tables import crossings_table, factors_table, targets_table
-from analysis.variance_tables import control_words, levels_table, place_words
+from analysis.variance_tables import components_of, control_words, levels_table, place_words
 from store.records import PhaseRow, RunRow
 from tests.analysis.builders import JAX, PYTORCH, Campaign
-from tests.analysis.sites import results_of
+from tests.analysis.sites import of_workload, results_of
 from tests.analysis.test_decomposition import ELIXIR
 
 TARGET = 0.96
@@ -92,7 +93,9 @@ def test_levels_are_taken_over_all_campaigns_of_the_same_cell():
     """One campaign says nothing of campaigns; two do, and only of the same cell."""
     first, second = rows_of(), rows_of("demo-2", "b", seed=2)
     newest, _ = cells_of(first, second)
-    alone, together = (by_first(levels_table(newest, cells)) for cells in ([newest], cells_of(first, second)))
+    alone, together = (
+        by_first(levels_table(newest, components_of(newest, cells))) for cells in ([newest], cells_of(first, second))
+    )
 
     assert alone["python_pytorch"][1] == "–"
     assert together["python_pytorch"][1].endswith("(2)")
@@ -166,25 +169,44 @@ def scaled(threads, seconds):
     ]
 
 
-def test_threads_have_speed_up_efficiency_amdahls_share_and_the_place_of_a_change():
+def test_threads_have_speed_up_efficiency_the_laws_and_the_place_of_a_change():
     """A perfect baseline and a half serial rival, which is ahead on one thread only."""
-    cells = cells_of(*(scaled(n, (8.0 / n, 6.0 * (0.5 + 0.5 / n))) for n in (1, 2, 4)))
+    cells = cells_of(*(scaled(n, (8.0 / n, 6.0 * (0.5 + 0.5 / n))) for n in (1, 2, 4, 8)))
     sweep = Sweep(axis="threads", cells=sorted(cells, key=lambda mine: mine.cell.threads))
-    table = sweep_tables(sweep)[-1]
-    found = by_first(table)
+    gained, laws = by_first(speed_up_table(sweep)), by_first(laws_table(sweep))
 
-    assert found["python_pytorch"][:3] == ("1.00 × (100 %)", "2.00 × (100 %)", "4.00 × (100 %)")
-    assert found["python_pytorch"][3].startswith("0.0 %")
-    assert found["python_jax"][1] == "1.33 × (67 %)"
-    assert found["python_jax"][3].startswith("50.0 % (")
+    assert gained["python_pytorch"][:3] == ("1.00 × (100 %)", "2.00 × (100 %)", "4.00 × (100 %)")
+    assert laws["python_pytorch"][0].startswith("0.0 %")
+    assert gained["python_jax"][1] == "1.33 × (67 %)"
+    assert laws["python_jax"][0].startswith("50.0 % (")
+    assert laws["python_jax"][1].startswith("50.0 % (")
+    assert laws["python_jax"][2].startswith("0.000 % (0.000 to ")
     assert sweep_words(sweep)[0].startswith("python_jax and python_pytorch change places between threads 1 and 2")
+
+
+def test_too_few_threads_for_a_law_are_said():
+    """Two places: neither law, in words."""
+    cells = cells_of(*(scaled(n, (8.0 / n, 6.0)) for n in (1, 2)))
+    sweep = Sweep(axis="threads", cells=sorted(cells, key=lambda mine: mine.cell.threads))
+
+    assert by_first(laws_table(sweep))["python_jax"][-1].startswith("neither: 2 places")
+
+
+def test_along_batch_sizes_there_are_speed_ups_and_no_law():
+    """A batch is no worker."""
+    made = [Campaign(racers=(PYTORCH, JAX), heats=2, changes={"batch_size": size}) for size in (32, 128)]
+    rows = [of_workload("mnist_mlp", one.rows(), ids=str(n)) for n, one in enumerate(made)]
+    (table,) = scaling_tables(Sweep(axis="batch_size", cells=cells_of(*rows)))
+
+    assert table.columns == ("entry", "32", "128")
+    assert by_first(table)["python_pytorch"][0] == "1.00 ×"
 
 
 def test_every_row_has_as_many_cells_as_there_are_columns():
     """Tables of a whole campaign."""
     (mine,) = cells_of(rows_of())
     tables = (crossings_table(mine, TARGET), factors_table(mine, TARGET), targets_table(mine, TARGET))
-    for table in (*tables, levels_table(mine, [mine])):
+    for table in (*tables, levels_table(mine, components_of(mine, [mine]))):
         assert table.rows
         assert {len(row) for row in table.rows} == {len(table.columns)}
     assert not resources_table(mine).rows

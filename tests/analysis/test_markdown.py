@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from analysis.commands import app
 from analysis.comparison import Verdict
-from analysis.markdown import COLUMNS, NOTHING, markdown_report, plain
-from analysis.report import latest_findings
+from analysis.markdown import COLUMNS, markdown_report, plain
+from analysis.report import NOTHING_MEASURED, latest_findings
 from tests.analysis.builders import JAX, JULIA, PYTORCH, Campaign
 from tests.analysis.sites import assert_snapshot, results_of, small_rows, write_store
 
@@ -84,7 +84,7 @@ def test_without_findings_there_is_a_sentence() -> None:
     """And no empty table."""
     measured = results_of([]).measured
 
-    assert markdown_report([], measured, {}) == NOTHING
+    assert markdown_report([], measured, {}) == NOTHING_MEASURED + "\n"
 
 
 def test_the_command_writes_it(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_command_of_an_empty_store_is_a_sentence(tmp_path: Path) -> None:
     """Nothing was measured, nothing is wrong."""
     result = CliRunner().invoke(app, ["report", "--markdown", "--store", str(tmp_path)])
 
-    assert (result.exit_code, result.stdout) == (0, NOTHING)
+    assert (result.exit_code, result.stdout) == (0, NOTHING_MEASURED + "\n")
 
 
 def test_two_formats_at_once_are_refused() -> None:

@@ -93,7 +93,8 @@ def test_r_agrees_on_the_median_and_the_restricted_mean():
     found = in_r(
         f"library(survival); options(digits=12); f <- survfit(Surv({listed(at)}, {listed(met)}) ~ 1, "
         "conf.type='log-log'); t <- summary(f, rmean=5)$table;"
-        "cat(t[['rmean']], t[['se(rmean)']], t[['median']], t[['0.95LCL']])"
+        "cat(t[['rmean']], t[['se(rmean)']], t[['median']], t[['0.95LCL']])",
+        package="survival",
     )
 
     assert found == pytest.approx([mean.estimate, mean.standard_error, ours.median(), interval.low], rel=1e-6)

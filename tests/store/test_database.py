@@ -224,6 +224,7 @@ def test_a_healthy_store_has_no_findings(filled: Store) -> None:
         ({"runs": {"environment_id": "e9"}}, "environment e9 is not in the store"),
         ({"runs": {"train_clock_s": None}}, "is completed without a train clock or without epochs"),
         ({"runs": {"e2e_clock_s": 2.0}}, "e2e clock 2.0 s is shorter than train clock 3.0 s"),
+        ({"runs": {"train_clock_s": 0.0}}, "is completed in a train clock of 0.0 s and an e2e clock of"),
         ({"epochs": {"test_accuracy": 96.5}}, "test accuracy is 96.5"),
         ({"epochs": {"train_loss": float("nan")}}, "is negative or not finite"),
         ({"phases": {"duration_s": -1.0}}, "phase train lasts -1.0 s"),
