@@ -34,6 +34,7 @@ class Architecture:
     statistics: dict[str, Shape] = field(default_factory=dict)  # running statistics of batch norms
     branch_ends: list[str] = field(default_factory=list)  # the last norm of each residual block
     multiply_adds: int = 0  # of one example's forward pass, convolutions and dense layers
+    has_max_pool: bool = False
     first_multiply_adds: int = 0  # those of the first layer, whose input needs no gradient
     body: list[Layer] = field(default_factory=list)
     head: list[Layer] = field(default_factory=list)
@@ -86,6 +87,7 @@ class Architecture:
     def max_pool(self, size: int = 2, *, stride: int = 2, padding: int = 0) -> Layer:
         """Return a max-pool of the next shape."""
         self.shape = (self.shape[0], *((side + 2 * padding - size) // stride + 1 for side in self.shape[1:]))
+        self.has_max_pool = True
         return max_pool(size, stride=stride, padding=padding)
 
     def _weigh(self, name: str, shape: Shape, multiply_adds: int) -> None:

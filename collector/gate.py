@@ -142,9 +142,7 @@ class _Comparison:
 
     def part_b(self) -> Iterator[Check]:
         """Check the gradient of the first batch, per tensor and as a whole."""
-        for name, tensor in self._evidence.expected_group("gradient").items():
-            yield self._check("B", "gradient", f"b.gradient.{name}", tensor, _relative_norm)
-        yield self._whole_gradient()
+        yield from self._in_a_declared_form("B", lambda form: list(self._gradient(form)))
 
     def part_c(self) -> Iterator[Check]:
         """Check the optimizer alone, on given gradients."""
@@ -153,10 +151,7 @@ class _Comparison:
     def part_d(self) -> Iterator[Check]:
         """Check one and two real training steps."""
         for quantity, group, files in (("one step", "step1", "d.weights1"), ("two steps", "step2", "d.weights2")):
-            if self._evidence.workload.optimizer.name == "sgd":
-                yield self._whole("D", quantity, files, group)
-            else:
-                yield from self._in_a_declared_form("D", self._updates_of(quantity, group, files))
+            yield from self._in_a_declared_form("D", self._updates_of(quantity, group, files))
 
     def part_e(self) -> Iterator[Check]:
         """Check the running statistics of batch norms after steps at a learning rate of 0."""
@@ -237,6 +232,11 @@ class _Comparison:
                 return other
         return own
 
+    def _gradient(self, form: str) -> Iterator[Check]:
+        for name, tensor in self._evidence.expected_group(f"gradient{form}").items():
+            yield self._check("B", "gradient", f"b.gradient.{name}", tensor, _relative_norm)
+        yield self._whole_gradient(form=form)
+
     def _given_updates(self, form: str) -> Iterator[Check]:
         for name, tensor in self._evidence.expected_group(f"given{form}").items():
             updates = len(self._evidence.given("gradients", name))
@@ -250,6 +250,8 @@ class _Comparison:
 
     def _updates_of(self, quantity: str, group: str, files: str) -> Callable[[str], list[Check]]:
         def checks_of(form: str) -> list[Check]:
+            if self._evidence.workload.optimizer.name == "sgd":
+                return [self._whole("D", quantity, files, f"{group}{form}")]
             expected = self._evidence.expected_group(f"{group}{form}")
             return [self._update(quantity, f"{files}.{name}", tensor, name) for name, tensor in expected.items()]
 
@@ -264,8 +266,8 @@ class _Comparison:
         error = float(np.median(np.abs(found - expected)) / np.median(np.abs(expected - start)))
         return self._verdict("D", quantity, file, error, expected - start, found - start)
 
-    def _whole_gradient(self, tolerance: float | None = None) -> Check:
-        return self._whole("B", "whole gradient", "b.gradient", "gradient", start={}, tolerance=tolerance)
+    def _whole_gradient(self, tolerance: float | None = None, form: str = "") -> Check:
+        return self._whole("B", "whole gradient", "b.gradient", f"gradient{form}", start={}, tolerance=tolerance)
 
     def _whole(
         self,

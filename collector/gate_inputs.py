@@ -35,7 +35,7 @@ from collector.workload import Adam, Resnet, Workload
 SEED = 20260101
 DROPOUT_REPEATS = 4096
 BRANCH_SCALE = 0.2
-HAT, BIASED = Forms(epsilon="hat"), Forms(variance="biased")
+HAT, BIASED, NEAR_TIES = Forms(epsilon="hat"), Forms(variance="biased"), Forms(ties="near")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,12 +241,15 @@ class _Expected:
         expected: dict[str, Array] = {
             "losses": np.array([self._frozen_loss(batch) for batch in self._batches]),
             "logits": self._frozen_logits(first),
-            **_prefixed("gradient", self._gradient(first)),
-            **self._steps("", CANONICAL, gradients),
+            **self._gradient_and_steps("", CANONICAL),
+            **self._given_updates("", CANONICAL, gradients),
             **self._evaluation(),
         }
         if isinstance(self._workload.optimizer, Adam):
-            expected |= self._steps("@adam_epsilon_hat", HAT, gradients)
+            expected |= self._given_updates("@adam_epsilon_hat", HAT, gradients)
+            expected |= self._steps("@adam_epsilon_hat", HAT)
+        if self._architecture.has_max_pool:
+            expected |= self._gradient_and_steps("@max_pool_near_ties", NEAR_TIES)
         if self._architecture.statistics:
             expected |= self._statistics("", CANONICAL) | self._statistics("@biased_running_variance", BIASED)
         if rate := self._workload.model.dropout_rate:
@@ -261,8 +264,11 @@ class _Expected:
     def _frozen_loss(self, batch: NDArray[np.int32]) -> float:
         return loss_of(self._frozen_logits(batch), self._labels[batch])
 
-    def _gradient(self, batch: NDArray[np.int32]) -> Weights:
-        return gradient_of(self._architecture, self._weights, self._images[batch], self._labels[batch]).gradient
+    def _gradient_and_steps(self, form: str, forms: Forms) -> dict[str, Array]:
+        """Return the gradient of the first batch, and the weights after one and two real steps."""
+        batch = self._batches[0]
+        step = gradient_of(self._architecture, self._weights, self._images[batch], self._labels[batch], forms)
+        return _prefixed(f"gradient{form}", step.gradient) | self._steps(form, forms)
 
     def _trained(self, batches: list[NDArray[np.int32]], forms: Forms = CANONICAL) -> Weights:
         pairs = [(self._images[batch], self._labels[batch]) for batch in batches]
@@ -271,14 +277,17 @@ class _Expected:
     def _parameters(self, weights: Weights) -> Weights:
         return {name: weights[name] for name in self._architecture.shapes}
 
-    def _steps(self, form: str, forms: Forms, gradients: Weights) -> dict[str, Array]:
-        """Return the weights after the given gradients and after one and two real steps."""
+    def _given_updates(self, form: str, forms: Forms, gradients: Weights) -> dict[str, Array]:
+        """Return the weights after the given gradients."""
         state, moved = OptimizerState(), self._weights
         for number in range(len(next(iter(gradients.values())))):
             gradient = {name: values[number] for name, values in gradients.items()}
             moved = update_weights(self._workload.optimizer, moved, gradient, state, forms)
+        return _prefixed(f"given{form}", self._parameters(moved))
+
+    def _steps(self, form: str, forms: Forms) -> dict[str, Array]:
+        """Return the weights after one and two real steps."""
         return {
-            **_prefixed(f"given{form}", self._parameters(moved)),
             **_prefixed(f"step1{form}", self._parameters(self._trained(self._batches[:1], forms))),
             **_prefixed(f"step2{form}", self._parameters(self._trained(self._batches[:2], forms))),
         }

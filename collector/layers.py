@@ -19,6 +19,8 @@ Array = NDArray[np.floating[Any]]
 Weights = dict[str, Array]
 SAME = 1e-12  # of a layer's size: equal but for the order in which float64 sums were taken
 VarianceForm = Literal["unbiased", "biased"]
+TieForm = Literal["exact", "near"]
+NEAR = float(np.sqrt(np.finfo(np.float32).eps))  # how far apart, of their size, two near-equal values may be
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Pass:
     weights: Weights  # parameters and running statistics
     training: bool
     variance_form: VarianceForm = "unbiased"
+    tie_form: TieForm = "exact"
     product_input: Callable[[Array], Array] = lambda values: values  # what products make of their inputs: rounding
     statistics: Weights = field(default_factory=dict)  # running statistics after a training pass
     nearest_kink: float | None = None  # smallest distance to a kink so far, where it is watched: see `watch`
@@ -129,14 +132,18 @@ def convolution(name: str, *, stride: int = 1, padding: int = 0, bias: bool = Tr
 
 
 def max_pool(size: int, *, stride: int, padding: int = 0) -> Layer:
-    """Return the maximum of each window; of equals the first one gets the gradient, and padding never wins."""
+    """Return the maximum of each window; of equals the first one gets the gradient, and padding never wins.
+
+    With `tie_form` "near" the first that is nearly the maximum gets it: NNlib's `≈` (JuliaLang: isapprox).
+    """
 
     def layer(state: Pass, values: Array) -> tuple[Array, Backward]:
         edges = [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2]
         padded = np.pad(values, edges, constant_values=-np.inf)
         windows = sliding_window_view(padded, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
         flat = windows.reshape(*windows.shape[:4], -1)
-        winners = flat.argmax(axis=-1)
+        largest = flat.max(axis=-1)
+        winners = flat.argmax(axis=-1) if state.tie_form == "exact" else _near(flat, largest).argmax(axis=-1)
         if state.nearest_kink is not None:
             second, first = np.partition(flat, (-2, -1), axis=-1)[..., -2:].transpose(4, 0, 1, 2, 3)
             state.watch(first - second, values)
@@ -147,7 +154,7 @@ def max_pool(size: int, *, stride: int, padding: int = 0) -> Layer:
                 _shifted(back, y, x, stride, winners.shape[2:])[...] += delta * (winners == number)
             return _unpadded(back, padding)
 
-        return np.take_along_axis(flat, winners[..., None], axis=-1)[..., 0], backward
+        return largest, backward
 
     return layer
 
@@ -198,6 +205,12 @@ def residual(branch: Sequence[Layer], shortcut: Sequence[Layer]) -> Layer:
         return output + passed, backward
 
     return layer
+
+
+def _near(windows: Array, largest: Array) -> NDArray[np.bool_]:
+    """Return which elements of each window are nearly its largest; padding is not."""
+    apart = np.abs(windows - largest[..., None])
+    return np.isfinite(windows) & (apart <= NEAR * np.maximum(np.abs(windows), np.abs(largest)[..., None]))
 
 
 def _shifted(padded: Array, y: int, x: int, stride: int, size: tuple[int, ...]) -> Array:

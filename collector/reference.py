@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.architecture import Architecture
-from collector.layers import Array, Pass, VarianceForm, Weights, run_layers
+from collector.layers import Array, Pass, TieForm, VarianceForm, Weights, run_layers
 from collector.workload import Adam, Sgd, Workload
 
 Integers = NDArray[np.integer[Any]]
@@ -26,6 +26,7 @@ class Forms:
 
     epsilon: EpsilonForm = "outside"
     variance: VarianceForm = "unbiased"
+    ties: TieForm = "exact"
 
 
 CANONICAL = Forms()  # the contract's own
@@ -101,7 +102,7 @@ def gradient_of(
     architecture: Architecture, weights: Weights, images: Array, labels: Integers, forms: Forms = CANONICAL
 ) -> Step:
     """Return loss, gradient and running statistics of one batch, without dropout and without weight decay."""
-    state = Pass(weights=weights, training=True, variance_form=forms.variance)
+    state = Pass(weights=weights, training=True, variance_form=forms.variance, tie_form=forms.ties)
     logits, backward = run_layers(architecture.layers, state, images)
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)

@@ -116,7 +116,13 @@ def test_another_parameter_count_is_refused(evidence):
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "parts"), [("cnn", "biased_running_variance", {"E"}), ("mlp", "adam_epsilon_hat", {"C"})]
+    ("name", "form", "parts"),
+    [
+        ("cnn", "biased_running_variance", {"E"}),
+        ("mlp", "adam_epsilon_hat", {"C"}),
+        ("lenet", "max_pool_near_ties", {"B"}),
+        ("cnn", "max_pool_near_ties", {"B"}),
+    ],
 )
 def test_a_listed_form_passes_only_where_it_is_declared(evidence, name, form, parts):
     """Whoever declares nothing is held to the contract's own form; whoever declares is told so."""
