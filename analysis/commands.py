@@ -126,7 +126,9 @@ def compare(
 @app.command()
 def trends(
     workload: WorkloadOption = None,
-    metric: Annotated[list[str] | None, typer.Option(help="Of 'deadheat schema metrics'; may be repeated.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="train, e2e, or of 'deadheat schema metrics'; may be repeated.")
+    ] = None,
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="New is what was raised since this day (UTC).")
     ] = None,

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis import frames, queries
+from analysis.finding import CLOCKS
 from analysis.impossible import marked
 from analysis.prices import Rates, read_prices
 from analysis.results import Measured, Results, ResultsError, measured_of
 from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
+from analysis.words import near
 from store.metrics import METRICS
 from store.roster import read_roster
 from store.snapshot import Snapshot, read_snapshots
@@ -109,14 +111,18 @@ def read_trends(
         If a metric or the workload is not known.
     """
     runs, environments = frames.read_counted_runs(store), frames.read_environments(store)
-    if unknown := [name for name in metrics if name not in METRICS]:
-        raise ResultsError(f"--metric: got {unknown[0]!r}; expected one of {', '.join(METRICS)}. Correct the name.")
-    known = sorted(set(runs["workload"]))
-    if workload is not None:
-        if workload not in known:
+    named = [f"{name}_clock_s" if name in CLOCKS else name for name in metrics]
+    if unknown := [name for name in named if name not in METRICS]:
+        known = [*CLOCKS, *METRICS]
+        raise ResultsError(
+            f"--metric: got {unknown[0]!r}; expected one of {', '.join(known)}. {near(unknown[0], known)}"
+        )
+    workloads = sorted(set(runs["workload"]))
+    if workload is not None and workloads:
+        if workload not in workloads:
             raise ResultsError(
-                f"--workload: got {workload!r}; measured are {', '.join(known) or 'none'}. Name one of these."
+                f"--workload: got {workload!r}; measured are {', '.join(workloads)}. {near(workload, workloads)}"
             )
         runs = runs[runs["workload"] == workload]
-    found = find_series(runs, environments, frames.read_measurements(store), metrics or DEFAULT_METRICS)
+    found = find_series(runs, environments, frames.read_measurements(store), named or DEFAULT_METRICS)
     return runs, environments, find_trends(found, environments)

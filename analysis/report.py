@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import groupby
@@ -15,7 +14,7 @@ from analysis.comparison import Verdict
 from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.results import Measured, ResultsError, latest_campaign
 from analysis.sentences import entry_name, sentence
-from analysis.words import cell_title, difference_words, interval_words, value_words
+from analysis.words import cell_title, difference_words, interval_words, near, value_words
 from store.metrics import METRICS
 
 TABLE_COLUMNS = ["clock", "candidate", "it took", "baseline", "that took", "difference", "95 % interval", "heats", "verdict"]  # fmt: skip  # noqa: E501
@@ -59,7 +58,7 @@ def compared(measured: Measured, first: str, second: str, *, workload: str | Non
     others = [f for f in _unplanned(measured, one, other) if f.cell not in cells]
     known = {*measured.runs["workload"], *measured.unavailable["workload"]}
     if workload is not None and workload not in known:
-        raise ResultsError(f"--workload: got {workload!r}; measured are {listed(known)}. {_near(workload, known)}")
+        raise ResultsError(f"--workload: got {workload!r}; measured are {listed(known)}. {near(workload, known)}")
     return [finding for finding in (*published, *others) if workload in (None, finding.cell.workload)]
 
 
@@ -107,8 +106,8 @@ def find_entry(measured: Measured, name: str) -> str:
             f"compare: {name!r} was measured, but not its headline variant; measured are {listed(variants)}. "
             "Name the variant too."
         )
-    near, there = _near(name, [*entries, *known["runner"]]), listed(set(measured.runs["entry"]))
-    raise ResultsError(f"compare: {name!r} was never measured; measured are {there}. {near}")
+    hint, there = near(name, [*entries, *known["runner"]]), listed(set(measured.runs["entry"]))
+    raise ResultsError(f"compare: {name!r} was never measured; measured are {there}. {hint}")
 
 
 def find_metric(name: str) -> str:
@@ -124,7 +123,7 @@ def find_metric(name: str) -> str:
         return clocks[name]
     if name not in METRICS:
         known = [*CLOCKS, *METRICS]
-        raise ResultsError(f"--metric: got {name!r}; expected one of {listed(known)}. {_near(name, known)}")
+        raise ResultsError(f"--metric: got {name!r}; expected one of {listed(known)}. {near(name, known)}")
     return name
 
 
@@ -167,16 +166,9 @@ def _of_workload(findings: list[Finding], workload: str | None) -> list[Finding]
         return []  # why there is none is more than that this name has none
     if workload is not None and workload not in known:
         raise ResultsError(
-            f"--workload: got {workload!r}; there are findings on {listed(known)}. {_near(workload, known)}"
+            f"--workload: got {workload!r}; there are findings on {listed(known)}. {near(workload, known)}"
         )
     return [finding for finding in findings if workload in (None, finding.cell.workload)]
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    """Return what to do about a name that nobody knows."""
-    names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=1) or [other for other in names if name and name in other]
-    return f"Did you mean {near[0]!r}?" if near else "Name one of these."
 
 
 def _unplanned(measured: Measured, first: str, second: str) -> list[Finding]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from analysis import sentences, tables
 from analysis.finding import Cell, Finding
 from analysis.tables import NOTHING, is_absent
@@ -81,3 +84,14 @@ def interval_words(finding: Finding) -> str:
     if finding.ratio is None or finding.ratio_low is None or finding.ratio_high is None:
         return NOTHING
     return sentences.interval(finding.ratio_low, finding.ratio_high, finding.ratio)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return what to do about a name that nobody knows.
+
+    >>> near("mnist_mpl", ["mnist_mlp", "mnist_lenet"])
+    "Did you mean 'mnist_mlp'?"
+    """
+    names = sorted(set(known))
+    found = difflib.get_close_matches(name, names, n=1) or [other for other in names if name and name in other]
+    return f"Did you mean {found[0]!r}?" if found else "Name one of these."

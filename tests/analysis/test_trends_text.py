@@ -227,8 +227,10 @@ def test_json_holds_the_changes(store: Store) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--metric", "speed", "got 'speed'; expected one of train_clock_s"),
+        ("--metric", "speed", "got 'speed'; expected one of train, e2e, train_clock_s"),
+        ("--metric", "memory_peak", "Did you mean 'memory_peak_bytes'?"),
         ("--workload", "x", "measured are mnist_mlp"),
+        ("--workload", "mnist_mpl", "Did you mean 'mnist_mlp'?"),
     ],
 )
 def test_unknown_names_are_refused(store: Store, option: str, value: str, words: str) -> None:
