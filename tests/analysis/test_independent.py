@@ -160,11 +160,12 @@ def test_lme4_agrees_on_the_levels_of_variance():
     theirs = in_r(
         "options(digits=12);"
         f"y <- {listed(values)}; heat <- gl(12, 20); run <- gl(48, 5);"
-        "m <- lme4::lmer(y ~ 1 + (1 | heat) + (1 | run), REML=TRUE, control=lme4::lmerControl(optCtrl="
-        "list(xtol_abs=1e-12, ftol_abs=1e-12))); v <- as.data.frame(lme4::VarCorr(m));"
+        "m <- lme4::lmer(y ~ 1 + (1 | heat) + (1 | run), REML=TRUE, control=lme4::lmerControl(optimizer='bobyqa',"
+        "optCtrl=list(rhoend=1e-12, maxfun=1e6))); v <- as.data.frame(lme4::VarCorr(m));"
         "cat(v$vcov[v$grp=='heat'], v$vcov[v$grp=='run'], v$vcov[v$grp=='Residual'])",
         package="lme4",
     )
+
     assert found == pytest.approx(theirs, rel=SIX_DIGITS)
 
 
@@ -177,7 +178,7 @@ def test_r_agrees_on_the_fit_of_gunthers_law():
     theirs = in_r(
         f"options(digits=12); n <- {listed(n)}; y <- {listed(logs)};"
         "m <- nls(y ~ a + log((1 + s * (n - 1) + k * n * (n - 1)) / n), start=list(a=2.3, s=0.1, k=0.01),"
-        "control=nls.control(tol=1e-10)); cat(coef(m))"
+        "control=nls.control(tol=1e-7)); cat(coef(m))"
     )
 
     assert [np.log(law.seconds_of_one), law.contention, law.coherency] == pytest.approx(theirs, rel=1e-5)
