@@ -13,8 +13,6 @@ from analysis.render import Chart
 from analysis.run_charts import aligned_rows
 
 MOST_BANDS = 60  # of phases in one row; beyond, training with its evaluations is one band
-
-
 HEADROOM = 1.1
 
 

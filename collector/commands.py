@@ -98,7 +98,7 @@ def run(
     quiet_limit: Annotated[
         float, typer.Option(min=0, help="Seconds that --quiet-machine waits before each heat at most.")
     ] = DEFAULT_LIMIT_S,
-    rate: Annotated[float, typer.Option(min=10, max=100, help="Readings of CPU, memory and GPU per second.")] = 10,
+    rate: Annotated[float, typer.Option(min=10, max=100, help="Readings of a run's CPU and memory per second.")] = 10,
     store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Run a suite: gate, then heat after heat. Interrupted, the same command goes on where it stopped.

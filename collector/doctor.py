@@ -59,7 +59,8 @@ def examine(place: Place) -> list[Fact]:
 def _telemetry(place: Place) -> Iterator[Fact]:
     """Yield each source with what it would give to a run, read once on this very process."""
     with run_group(place.cgroups, place.procfs) as group:
-        sources = open_all_sources(RunTarget(pid=os.getpid(), group=group), [os.getpid()], place.procfs)
+        target = RunTarget(pid=os.getpid(), group=group)
+        sources = open_all_sources(target, [os.getpid()], place.procfs, place.sysfs)
         readings = [reading for source in sources for reading in source.read("examined")]
         for source in sources:
             source.close()

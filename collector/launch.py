@@ -21,9 +21,11 @@ from collector.normalise import PHASE_ENDING_WITH
 from collector.telemetry.cgroup import CGROUPS, RunGroup, run_group
 from collector.telemetry.choice import RunTarget
 from collector.telemetry.orphans import Orphans
+from collector.telemetry.sampler import PERIOD_S
 from collector.telemetry.watcher import Watcher
 
 POLL_S = 0.005  # how exactly the arrival of an event is known
+SAID_FIRST = ("ERROR: ", "** (")  # how Julia and Elixir begin an error, before its stack
 # Each of these replaces itself by the next, so the runner keeps the process id. A runner must not outlive a
 # collector that is killed (it would disturb the next one), and stays on its cores from its first instruction.
 CONFINE = ("setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list")
@@ -50,6 +52,7 @@ class Launch:
     cores: Sequence[int]
     timeout_s: float
     trial_folders: Sequence[Path] = ()  # of trials worked on one after another; none: `folder` itself
+    period_s: float = PERIOD_S  # between two readings
 
     @property
     def arguments(self) -> list[str]:
@@ -126,7 +129,7 @@ def launch_run(launch: Launch, cancelled: threading.Event | None = None, *, cgro
 def _observers(launch: Launch, cgroups: Path) -> Iterator[tuple[RunGroup, Watcher, Orphans]]:
     """Have everything ready that observes a run, before it starts."""
     file = launch.folder / "telemetry.jsonl"
-    with Watcher(file, launch.cores) as watcher, run_group(cgroups) as group, Orphans() as orphans:
+    with Watcher(file, launch.cores, launch.period_s) as watcher, run_group(cgroups) as group, Orphans() as orphans:
         watcher.wait_until_ready()
         yield group, watcher, orphans
 
@@ -259,8 +262,14 @@ def _classify(watch: _Watch, launch: Launch, *, oom_killed: bool) -> tuple[str, 
     return "completed", ""
 
 
+def last_words(log_end: str) -> str:
+    """Return what a program said last, in one line; Julia and Elixir say the error first and then where it was."""
+    lines = log_end.splitlines() or ["log.txt is empty"]
+    return next((line for line in reversed(lines) if line.startswith(SAID_FIRST)), lines[-1])
+
+
 def _classify_failure(exit_code: int, log_end: str, *, oom_killed: bool) -> tuple[str, str]:
-    said = log_end.splitlines()[-1] if log_end else "log.txt is empty"
+    said = last_words(log_end)
     if OUT_OF_MEMORY.search(log_end) or (exit_code == -signal.SIGKILL and oom_killed):
         return "out_of_memory", f"exit code {exit_code}: {said}"
     if exit_code < 0:
@@ -282,7 +291,7 @@ def _never_started(reason: OSError, started_at: str, spawned_unix_ns: int, spawn
     )
 
 
-def _read_log_end(path: Path, size: int = 4096) -> str:
+def _read_log_end(path: Path, size: int = 16_384) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - size))
         return file.read().decode("utf-8", errors="replace").strip()

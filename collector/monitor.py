@@ -84,7 +84,7 @@ class Totals:
             return
         if run.cpu_s is not None:
             self._add_cpu(tick.at_s, run.cpu_s)
-        if run.memory_bytes and not run.edge:  # a group from which all have gone holds nothing: no figure of a process
+        if run.memory_bytes is not None:
             self.memory_bytes = run.memory_bytes
             self.memory_peak_bytes = max(self.memory_peak_bytes or 0, run.memory_bytes)
 

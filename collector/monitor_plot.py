@@ -31,7 +31,7 @@ class Plot:
         if (run := tick.run) is not None:
             if run.cpu_s is not None:
                 self._cpu.append((tick.at_s, run.cpu_s))
-            if run.memory_bytes is not None and not run.edge:
+            if run.memory_bytes is not None:
                 self._memory.append((tick.at_s, run.memory_bytes / 1e6))
         for device in tick.devices:
             if device.utilization_ratio is not None:

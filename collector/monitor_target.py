@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shlex
 import shutil
@@ -18,8 +17,9 @@ import psutil
 
 from collector.telemetry import Source
 from collector.telemetry.cgroup import run_group
-from collector.telemetry.choice import RunTarget, open_devices, open_sources
+from collector.telemetry.choice import RunTarget, open_sources, pids_of
 from collector.telemetry.machine import MachineSource
+from collector.telemetry.nvml import NvmlSource
 from collector.telemetry.rapl import RaplSource
 
 GRACE_S = 2.0  # after Ctrl-C, for a command that the terminal has told of it too
@@ -73,7 +73,13 @@ def watched_command(
         )
     with run_group() as group:
         start_ns = time.monotonic_ns()
-        child = subprocess.Popen(group.enclose(command), stdout=stdout, stderr=stderr)
+        try:
+            child = subprocess.Popen(group.enclose(command), stdout=stdout, stderr=stderr)
+        except OSError as reason:
+            raise MonitorError(
+                f"{command[0]}: cannot be executed ({reason.strerror}); expected a program, or a script whose first "
+                "line names its interpreter. Correct it."
+            ) from None
         label = one_line(shlex.join(command))
         try:
             with _opened(RunTarget(pid=child.pid, group=group), machine=machine) as (sources, pids):
@@ -86,21 +92,12 @@ def watched_command(
 
 @contextlib.contextmanager
 def _opened(target: RunTarget, *, machine: bool) -> Iterator[tuple[list[Source], Callable[[], Collection[int]]]]:
-    pids: Callable[[], Collection[int]] = functools.partial(_family, target.pid)
-    if target.group.folders:
-        pids = target.group.read_pids
+    pids = pids_of(target)
     with contextlib.ExitStack() as stack:
-        sources = [*open_sources(target), open_devices(pids), *((MachineSource(), RaplSource()) if machine else ())]
+        sources = [*open_sources(target), NvmlSource(pids), *((MachineSource(), RaplSource()) if machine else ())]
         for source in sources:
             stack.callback(source.close)
         yield sources, pids
-
-
-def _family(pid: int) -> set[int]:
-    """Return the process and its descendants."""
-    with contextlib.suppress(psutil.Error):
-        return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
-    return {pid}
 
 
 def end_command(child: subprocess.Popen[bytes]) -> None:
@@ -130,20 +127,27 @@ def find_pid(pid: int) -> psutil.Process:
     """
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            raise MonitorError(
-                f"--pid {pid}: has ended, only its exit code is left; expected one that runs. Find it anew."
-            )
+        has_ended = process.status() == psutil.STATUS_ZOMBIE
         process.cpu_times()
-    except (psutil.NoSuchProcess, ValueError, OverflowError) as reason:
-        if isinstance(reason, MonitorError):
-            raise
+    except (psutil.Error, ValueError, OverflowError) as reason:
+        if isinstance(reason, psutil.AccessDenied) or _is_hidden(pid):
+            raise MonitorError(f"--pid {pid}: may not be read; {CANNOT_READ}") from None
         raise MonitorError(
             f"--pid {pid}: there is no such process; expected one that runs. 'pgrep -a NAME' lists the ids of a name."
         ) from None
-    except psutil.AccessDenied:
-        raise MonitorError(f"--pid {pid}: may not be read; {CANNOT_READ}") from None
+    if has_ended:
+        raise MonitorError(f"--pid {pid}: has ended, only its exit code is left; expected one that runs. Find it anew.")
     return process
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is a process of somebody else that /proc does not show (its option hidepid)."""
+    with contextlib.suppress(ProcessLookupError, OverflowError):
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+    return False
 
 
 def find_name(name: str) -> psutil.Process:

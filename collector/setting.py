@@ -14,6 +14,7 @@ from collector.executors import Executor
 from collector.limit import measure_limit
 from collector.plan import Heat, Trial
 from collector.runner import RUNNERS, Description
+from collector.telemetry.sampler import PERIOD_S
 from collector.workload import WORKLOADS
 from store.records import EnvironmentRow, RunRow
 
@@ -57,6 +58,7 @@ class Setting:
     environment: Callable[[Tables, Tables], EnvironmentRow] = probe_environment  # versions, environments -> row
     before_heat: Callable[[Reporter], None] = lambda _: None  # returns when the next heat may begin
     limit: Callable[[str, int, Sequence[int]], float | None] = measure_limit  # device, threads, cores -> FLOP/s
+    period_s: float = PERIOD_S  # between two readings of a run
     workloads: Path = WORKLOADS
     runners: Path = RUNNERS
 

@@ -124,7 +124,7 @@ def list_knobs(procfs: Path = PROCFS, sysfs: Path = SYSFS, library: ModuleType |
             disturbs=False,  # heats average over it
         ),
     ]
-    nvml, handles, _ = open_devices(library)
+    nvml, handles, _ = open_devices(library, procfs)
     for index, handle in enumerate(handles):
         knobs += [PersistenceKnob(nvml, handle, index), ClockKnob(nvml, handle, index)]
     return [knob for knob in knobs if knob.read()]

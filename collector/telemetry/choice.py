@@ -21,7 +21,7 @@ from pathlib import Path
 
 from collector.telemetry import Reading, Source
 from collector.telemetry.cgroup import CgroupSource, RunGroup
-from collector.telemetry.machine import PROCFS, MachineSource
+from collector.telemetry.machine import PROCFS, SYSFS, MachineSource
 from collector.telemetry.memory import PssSource
 from collector.telemetry.nvml import NvmlSource
 from collector.telemetry.process import ProcessTreeSource
@@ -69,29 +69,28 @@ def open_sources(run: RunTarget, procfs: Path = PROCFS) -> list[Source]:
     return [*sources, tree, PssSource(tree.read_pids, procfs)]
 
 
-def open_all_sources(run: RunTarget, own: Collection[int], procfs: Path = PROCFS) -> list[Source]:
+def open_all_sources(run: RunTarget, own: Collection[int], procfs: Path = PROCFS, sysfs: Path = SYSFS) -> list[Source]:
     """Return the sources of `run` and those of the machine and its devices, the slowest last.
 
     `own` are the process ids of the collector and its sampler.
     """
     *quick, pss = open_sources(run, procfs)
-    pids = run.group.read_pids if run.group.folders else ProcessTreeSource(run.pid, procfs, with_cpu=False).read_pids
-    return [*quick, MachineSource(procfs, own=own, cores=run.cores), RaplSource(), open_devices(pids, procfs), pss]
+    machine = MachineSource(procfs, sysfs, own=own, cores=run.cores)
+    return [*quick, machine, RaplSource(sysfs), NvmlSource(pids_of(run, procfs), procfs=procfs), pss]
 
 
-def open_devices(pids: Callable[[], Collection[int]], procfs: Path = PROCFS) -> Source:
-    """Return the source of all devices; without a driver the library for them is not even loaded."""
-    driver = procfs / "driver" / "nvidia"
-    if not driver.exists():
-        return Unavailable("nvml", f"no NVIDIA driver: {driver} is not there", scope="device")
-    return NvmlSource(pids, procfs=procfs)
+def pids_of(run: RunTarget, procfs: Path = PROCFS) -> Callable[[], Collection[int]]:
+    """Return what gives the processes of `run` that are alive when it is asked."""
+    if run.group.folders:
+        return run.group.read_pids
+    return ProcessTreeSource(run.pid, procfs, with_cpu=False).read_pids
 
 
 class Unavailable:
     """A source that could not be had: its only reading says why."""
 
-    def __init__(self, source: str, reason: str, scope: str = "run") -> None:
-        self._source, self._reason, self._scope = source, reason, scope
+    def __init__(self, source: str, reason: str) -> None:
+        self._source, self._reason = source, reason
 
     def read(self, edge: str = "") -> Sequence[Reading]:
         """Return the reason, once."""
@@ -102,7 +101,7 @@ class Unavailable:
             Reading(
                 at_ns=time.monotonic_ns(),
                 source=self._source,
-                scope=self._scope,
+                scope="run",
                 quality="unavailable",
                 edge=edge,
                 reason=reason,

@@ -39,13 +39,13 @@ class NvmlSource:
     library
         The module `pynvml`, or one with its surface.
     procfs
-        Where procfs is mounted: tells whether NVML's process ids mean anything here.
+        Where procfs is mounted: tells whether there is a driver, and whether NVML's process ids mean anything here.
     """
 
     def __init__(
         self, run_pids: Callable[[], Collection[int]], library: ModuleType | None = None, procfs: Path = PROCFS
     ) -> None:
-        self._nvml, self._handles, self._unavailable = open_devices(library)
+        self._nvml, self._handles, self._unavailable = open_devices(library, procfs)
         self._run_pids = run_pids
         self._sees_all_processes = _pid_namespace(procfs) == FIRST_PID_NAMESPACE
 
@@ -107,8 +107,14 @@ class NvmlSource:
         return {**fields, "run_memory_bytes": sum(process.usedGpuMemory for process in own)}, []
 
 
-def open_devices(library: ModuleType | None = None) -> tuple[Any, list[Any], str]:
-    """Return the library, a handle of each device, and why there is none; shut the library down where there is one."""
+def open_devices(library: ModuleType | None = None, procfs: Path = PROCFS) -> tuple[Any, list[Any], str]:
+    """Return the library, a handle of each device, and why there is none; shut the library down where there is one.
+
+    Without a driver the library is not even loaded, unless it is given.
+    """
+    driver = procfs / "driver" / "nvidia"
+    if library is None and not driver.exists():
+        return None, [], f"no NVIDIA driver: {driver} is not there"
     nvml: Any = library or importlib.import_module("pynvml")  # late: runs without a device never need it
     try:
         nvml.nvmlInit()

@@ -120,7 +120,7 @@ class ProcessTreeSource:
             quality="sampled",
             edge=edge,
             cpu_s=self._cpu_s if self._with_cpu else None,
-            memory_bytes=sum(stat.resident_bytes for stat in alive),
+            memory_bytes=sum(stat.resident_bytes for stat in alive) or None,  # one that is just ending holds nothing
             processes=len(alive),
         )
         return (reading,)

@@ -413,3 +413,17 @@ def test_every_heat_waits_for_what_it_is_told_to_wait_for(fresh_store, fake_sett
     collect(suite("slow", heats=2), fresh_store, setting, Silent())
 
     assert len(waits) == 3
+
+
+def test_every_run_is_read_as_often_as_was_asked_for(fresh_store, fake_setting):
+    """A hundred times a second instead of ten."""
+    seen = []
+
+    class Noting(LocalExecutor):
+        def execute(self, launches):
+            seen.extend(launch.period_s for launch in launches)
+            return super().execute(launches)
+
+    collect(suite(heats=1), fresh_store, dataclasses.replace(fake_setting, period_s=0.01, executor=Noting()), Silent())
+
+    assert seen[-2:] == [0.01, 0.01]

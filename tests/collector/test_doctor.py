@@ -9,6 +9,7 @@ import pynvml
 import pytest
 from typer.testing import CliRunner
 
+from collector import doctor_commands
 from collector.commands import app
 from collector.doctor import Fact, Place, examine
 from collector.quiet import Look
@@ -29,6 +30,9 @@ def machine(tmp_path: Path) -> Path:
         "sys/devices/system/cpu/smt/active": "1",
         "sys/devices/system/cpu/isolated": "",
         "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never",
+        "sys/class/powercap/intel-rapl:0/name": "package-0",
+        "sys/class/powercap/intel-rapl:0/energy_uj": "5000000",
+        "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "9000000",
         "proc/sys/kernel/randomize_va_space": "2",
         "proc/stat": "cpu  100 0 0 0 0 0 0 7 0 0",
         "proc/loadavg": "0.25 0.20 0.10 1/100 99",
@@ -76,13 +80,14 @@ def test_a_tuned_and_quiet_machine_has_no_finding_in_its_processor(machine):
 
 
 def test_sources_that_cannot_be_had_say_why(machine):
-    """No group, no device, no energy: the process tree and the machine remain."""
+    """No group and no device: the process tree, the machine and its energy remain."""
     facts = facts_of(machine)
 
     assert facts["process_tree (run)"].topic == "telemetry"
     assert facts["machine (machine)"].value.startswith("exact; cpu_s")
     assert facts["nvml (device)"].value.startswith("unavailable; ")
     assert "NVIDIA driver" in facts["nvml (device)"].value
+    assert facts["rapl (machine)"].value == "exact; energy_j"  # of this root, whatever the machine has
 
 
 def test_tuning_is_written_down_first_and_put_back(machine):
@@ -153,3 +158,34 @@ def test_the_command_answers_for_this_machine():
     facts = json.loads(answer.output)
     assert {"telemetry", "memory", "disk", "others", "toolchain"} <= {fact["topic"] for fact in facts}
     assert answer.exit_code == int(any(fact["finding"] for fact in facts))
+
+
+def test_the_command_tunes_and_restores(machine, monkeypatch):
+    """What was done is told, and where it is written down; without a record nothing can be put back."""
+    knobs = list_knobs(machine / "proc", machine / "sys", NvmlDouble())
+    monkeypatch.setattr(doctor_commands, "list_knobs", lambda: knobs)
+    monkeypatch.setenv("DEADHEAT_TUNED", str(machine / "tuned.json"))
+    runner = CliRunner()
+
+    tuned, restored, again = [runner.invoke(app, ["doctor", f"--{what}"]) for what in ("tune", "restore", "restore")]
+
+    assert (tuned.exit_code, restored.exit_code) == (0, 0)
+    assert "governor of policy0: powersave → performance" in tuned.output
+    assert f"what it was: {machine / 'tuned.json'}; deadheat doctor --restore puts it back" in tuned.output
+    assert "governor of policy0: performance → powersave" in restored.output
+    assert isinstance(again.exception, TuningError)
+
+
+def test_a_setting_that_may_not_be_changed_is_the_exit_code(machine, monkeypatch):
+    """The rest is set; both options at once are refused."""
+    device = Device(refused={"locked": pynvml.NVML_ERROR_NO_PERMISSION})
+    knobs = list_knobs(machine / "proc", machine / "sys", NvmlDouble(device))
+    monkeypatch.setattr(doctor_commands, "list_knobs", lambda: knobs)
+    monkeypatch.setenv("DEADHEAT_TUNED", str(machine / "tuned.json"))
+
+    refused = CliRunner().invoke(app, ["doctor", "--tune"])
+    both = CliRunner().invoke(app, ["doctor", "--tune", "--restore"])
+
+    assert (refused.exit_code, both.exit_code) == (1, 2)
+    assert "clocks of device 0: stays not locked: NVML: Insufficient Permissions" in refused.output
+    assert "give --tune or --restore, not both" in both.output

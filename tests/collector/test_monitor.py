@@ -15,14 +15,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from collector import monitor_target
 from collector.monitor import Schedule, Tick, Totals, merge, watch
 from collector.monitor_output import Form, Keeper, LineWriter, Rows, UnixStatsWriter, form_of
 from collector.monitor_target import MonitorError, Watched, find_name, find_pid, one_line, watched_command
 from collector.monitor_view import device_text, size_text, sources_text
 from collector.telemetry import Reading
+from collector.telemetry.cgroup import run_group
 from collector.unixstats import read_curves
 from store.records import ReadingRow
 
@@ -250,6 +253,37 @@ def test_what_cannot_be_watched_is_named():
         pass
 
 
+@pytest.mark.parametrize("refusal", [psutil.AccessDenied(7), psutil.NoSuchProcess(7)])
+def test_a_process_that_is_not_ours_to_read_is_named(monkeypatch, refusal):
+    """Whether procfs refuses it or hides it."""
+
+    def refuse(*_: object) -> None:
+        raise refusal
+
+    def forbid(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(psutil, "Process", refuse)
+    monkeypatch.setattr(os, "kill", forbid)
+
+    with pytest.raises(MonitorError, match="--pid 7: may not be read; expected one whose /proc entry"):
+        find_pid(7)
+
+
+def test_a_script_without_its_interpreter_is_named(tmp_path, monkeypatch):
+    """Where there is no control group; in one the shell says it, with exit code 127."""
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(monitor_target, "run_group", lambda: run_group(tmp_path / "none"))
+
+    with (
+        pytest.raises(MonitorError, match=rf"{script}: cannot be executed \(No such file or directory\)"),
+        watched_command([str(script)]),
+    ):
+        pass
+
+
 def test_a_long_command_is_cut_to_a_line():
     """Line breaks too."""
     assert one_line("a\n  b") == "a b"
@@ -369,6 +403,46 @@ def test_a_command_is_watched_to_its_end(tmp_path):
     assert totals == sorted(totals)
     assert max(line["memory_bytes"] or 0 for line in lines) > 80_000_000
     assert (tmp_path / "p.svg").read_text().startswith("<svg")
+
+
+# The monitor where a user may make no control group, there is no device and nobody counts energy.
+POOR = """
+import sys
+from functools import partial
+from pathlib import Path
+from collector import monitor_target
+from deadheat import main
+nothing = Path(sys.argv.pop(1))
+monitor_target.run_group = partial(monitor_target.run_group, nothing)
+monitor_target.NvmlSource = partial(monitor_target.NvmlSource, procfs=nothing)
+monitor_target.RaplSource = partial(monitor_target.RaplSource, nothing)
+main()
+"""
+
+
+def test_a_machine_that_allows_nothing_is_enough(tmp_path):
+    """The process tree is read, and the sources say what it was and what is missing, and why."""
+    nothing = tmp_path / "nothing"
+    watched = ["--scope", "all", "-o", "r.csv", "--", sys.executable, "-c", BURN]
+
+    done = subprocess.run(
+        [sys.executable, "-c", POOR, str(nothing), "monitor", *watched],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    told = " ".join(done.stderr.split())
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+    assert done.returncode == 0
+    assert "CPU: process_tree (sampled), memory: process_tree (sampled)" in told
+    assert f"cgroup: unavailable: {nothing}: holds no control groups" in told
+    assert f"nvml: unavailable: no NVIDIA driver: {nothing}/driver/nvidia is not there" in told
+    assert "rapl: unavailable: the kernel shows no package energy counter" in told
+    assert float([row for row in rows if row["scope"] == "run"][-1]["cpu_s"]) == pytest.approx(0.8, abs=0.25)
+    assert {row["source"] for row in rows if row["quality"] == "unavailable"} == {"cgroup", "nvml", "rapl"}
 
 
 def test_standard_output_is_for_the_readings_alone(tmp_path):

@@ -23,10 +23,12 @@ class Procfs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def put(self, pid: int, parent: int, *, ticks: int, waited: int = 0, started: int = 1, session: int = 0) -> None:
+    def put(
+        self, pid: int, parent: int, *, ticks: int, waited: int = 0, started: int = 1, session: int = 0, pages: int = 3
+    ) -> None:
         fields = ["S", parent, pid, session or pid, 0, -1, 0, 0, 0, 0, 0, ticks, 0, waited, 0, 20, 0, 1, 0, started, 0]
         (self.folder / str(pid)).mkdir(exist_ok=True)
-        text = " ".join(map(str, [pid, "(a (b) c)", *fields, 3, 0, 0]))
+        text = " ".join(map(str, [pid, "(a (b) c)", *fields, pages, 0, 0]))
         (self.folder / str(pid) / "stat").write_text(text, encoding="ascii")
 
     def end(self, pid: int) -> None:
@@ -131,6 +133,15 @@ def test_a_process_that_is_not_there_is_unavailable_with_the_reason(procfs):
     assert (reading.quality, reading.cpu_s, reading.memory_bytes) == ("unavailable", None, None)
     assert reading.reason == f"{procfs.folder / '99'}: no such process, or not ours to read"
     assert source.read() == ()
+
+
+def test_a_process_without_memory_has_none(procfs):
+    """One that is just ending, or a thread of the kernel: nothing was read, and nought is no figure."""
+    procfs.end(11)
+    procfs.put(10, 1, ticks=100, pages=0)
+    (reading,) = ProcessTreeSource(10, procfs.folder).read()
+
+    assert (reading.cpu_s, reading.memory_bytes, reading.processes) == (100 * TICK_S, None, 1)
 
 
 def test_where_a_group_accounts_for_cpu_the_tree_does_not(procfs):

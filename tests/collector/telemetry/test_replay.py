@@ -13,6 +13,7 @@ from collector.contamination import judged
 from collector.energy import with_energy
 from collector.telemetry import Reading
 from collector.telemetry.replay import ReplaySource
+from collector.telemetry.sampler import Sampling, read_readings
 from store.records import EpochRow, PhaseRow, RunRow
 from tests.store.rows import row
 
@@ -52,6 +53,26 @@ def test_one_source_of_several_can_be_chosen():
     source = ReplaySource(MADE, "machine")
 
     assert {reading.source for _ in range(10) for reading in source.read()} == {"machine"}
+
+
+def test_the_sampler_keeps_what_is_replayed_as_if_the_device_were_there(tmp_path):
+    """Each moment at its place in the schedule, and a last one when the run has ended."""
+    file = tmp_path / "telemetry.jsonl"
+    with file.open("w", encoding="utf-8") as opened:
+        sampling = Sampling(opened, 0.01)
+        sampling.watch([ReplaySource(MADE, "nvml")])
+        for _ in range(50):
+            time.sleep(sampling.wait_s)
+            sampling.read_due()
+        sampling.close()
+    recorded = [json.loads(line) for line in MADE.read_text().splitlines()]
+    powers_w = [reading["power_w"] for reading in recorded if reading["source"] == "nvml"]
+
+    *kept, last = read_readings(file)
+    assert len(set(powers_w[: len(kept)])) > 1
+    assert [reading.power_w for reading in (*kept, last)] == powers_w[: len(kept) + 1]
+    assert all(reading.late_s >= 0 for reading in kept)
+    assert (last.edge, last.late_s) == ("exit", None)
 
 
 def test_a_gpu_run_is_told_from_recorded_readings_alone():

@@ -234,12 +234,10 @@ def test_a_run_may_be_read_more_often(tmp_path):
     launch_run(replace(launch(tmp_path, "import time; time.sleep(0.8)"), period_s=0.01))
     readings = [reading for reading in read_readings(tmp_path / "telemetry.jsonl") if reading.late_s is not None]
     due_s = [reading.at_ns / 1e9 - reading.late_s for reading in readings if reading.scope == "run"]
-    places = [(due - due_s[0]) / 0.01 for due in due_s]
     machine_s = [r.at_ns / 1e9 - r.late_s for r in readings if (r.source, r.scope) == ("machine", "machine")]
 
-    assert all(abs(place - round(place)) < 0.3 for place in places)
-    assert any(round(place) % 10 for place in places)
-    assert all(after - before > 0.095 for before, after in itertools.pairwise(machine_s))
+    assert any(0.02 < (due - due_s[0]) % 0.1 < 0.08 for due in due_s)
+    assert all(after - before > 0.05 for before, after in itertools.pairwise(machine_s))
 
 
 def test_what_was_taken_down_may_turn_out_not_to_be_read(tmp_path):

@@ -156,7 +156,7 @@ tell("epoch_stop", epoch=1.0, examples=10, train_loss=1.0, data_wait_s=0.0)
 tell("eval_start", epoch=1.0)
 burn(0.2)
 tell("eval_stop", epoch=1.0, examples=4, correct=3, loss=0.5)
-tell("run_stop")
+tell("run_stop", gc_s=0.25, compile_s=1.5, device_bytes_used=10, device_bytes_reserved=20)
 burn(0.1)
 """
 
@@ -212,6 +212,7 @@ def test_the_rows_of_a_run_say_where_its_figures_come_from(tmp_path):
 
     assert (run.status, run.message) == ("completed", "")
     assert {run.cpu_source, run.memory_source} <= {"cgroup_v1", "cgroup_v2"}
+    assert (run.gc_s, run.compile_s, run.device_bytes_used, run.device_bytes_reserved) == (0.25, 1.5, 10, 20)
     phases = [r.cpu_s for r in rows if isinstance(r, PhaseRow)]
     assert sum(phases) == pytest.approx(run.cpu_s, rel=0.02)
     assert (without.status, without.memory_peak_bytes, without.memory_source) == ("completed", None, None)
