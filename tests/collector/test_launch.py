@@ -34,6 +34,11 @@ def launch(folder: Path, code: str, timeout_s: float = 20.0, cores: tuple[int, .
         ("import os; os.kill(os.getpid(), 11)", "crashed", "killed by SIGSEGV"),
         ("raise MemoryError('all gone')", "out_of_memory", "MemoryError: all gone"),
         ("print('CUDA out of memory'); raise SystemExit(1)", "out_of_memory", "CUDA out of memory"),
+        (
+            r"print('ERROR: LoadError: no owl\nStacktrace:\n [1] top-level scope'); raise SystemExit(1)",
+            "crashed",
+            "1: ERROR: LoadError: no owl",
+        ),
         ("pass", "bad_events", "was not written"),
         ("import sys; open(sys.argv[2], 'w').write('{')", "bad_events", "line 1: is cut off"),
     ],
