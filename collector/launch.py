@@ -26,7 +26,6 @@ from collector.telemetry.watcher import Watcher
 
 POLL_S = 0.005  # how exactly the arrival of an event is known
 SAID_FIRST = ("ERROR: ", "** (")  # how Julia and Elixir begin an error, before its stack
-SAID_FIRST = ("ERROR: ", "** (")  # how Julia and Elixir begin an error, before its stack
 # Each of these replaces itself by the next, so the runner keeps the process id. A runner must not outlive a
 # collector that is killed (it would disturb the next one), and stays on its cores from its first instruction.
 CONFINE = ("setpriv", "--pdeathsig", "KILL", "taskset", "--cpu-list")
@@ -261,12 +260,6 @@ def _classify(watch: _Watch, launch: Launch, *, oom_killed: bool) -> tuple[str, 
     if last.kind in ("diverged", "unsupported"):
         return last.kind, last.message
     return "completed", ""
-
-
-def last_words(log_end: str) -> str:
-    """Return what a program said last, in one line; Julia and Elixir say the error first and then where it was."""
-    lines = log_end.splitlines() or ["log.txt is empty"]
-    return next((line for line in reversed(lines) if line.startswith(SAID_FIRST)), lines[-1])
 
 
 def last_words(log_end: str) -> str:
