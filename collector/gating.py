@@ -247,9 +247,10 @@ def _prepare(batch: Mapping[GateKey, Proof], threads: int, setting: GateSetting)
         trial = gate_trial(key.entry, cell, data, inputs, output, parts=proof.parts)
         write_trial(trial, output / "trial.json")
         folders.append(output)
-    runner = read_runner(next(iter(batch)).entry.runner, setting.runners)
+    entry = next(iter(batch)).entry
+    runner = read_runner(entry.runner, setting.runners)
     return Launch(
-        command=resolve_command(runner, threads=threads, folder=setting.runners),
+        command=resolve_command(runner, threads=threads, variant=entry.variant, folder=setting.runners),
         environment=runner_environment(runner, threads=threads),
         folder=folders[0],
         cores=(),  # given by the executor

@@ -190,9 +190,7 @@ def _prepare(work: Work, trial: Trial, run: RunRow, data: DataFiles, inputs: Pat
     (folder / "run.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     runner, threads = read_runner(trial.entry.runner, work.setting.runners), trial.cell.threads
     return Launch(
-        command=resolve_command(
-            runner, threads=threads, variant=trial.entry.variant, folder=work.setting.runners
-        ),
+        command=resolve_command(runner, threads=threads, variant=trial.entry.variant, folder=work.setting.runners),
         environment=runner_environment(runner, threads=threads),
         folder=folder,
         cores=_cores(trial.cell),

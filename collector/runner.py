@@ -46,6 +46,7 @@ class Variant(Definition):
     """One way to run a runner; where it names workloads, dtypes or loaders, it can do only these."""
 
     family: str
+    command: Annotated[list[str], Field(min_length=1)] | None = None  # where it is not started as the runner is
     default: bool = False
     description: str = ""
     workloads: Names | None = None
@@ -202,15 +203,22 @@ def read_entry(text: str, folder: Path = RUNNERS) -> Entry:
     return Entry(name, variant or runner.default_variant)
 
 
-def resolve_command(runner: Runner, *, threads: int, folder: Path = RUNNERS) -> list[str]:
-    """Return the runner's command with every placeholder replaced; raise where its toolchain is missing."""
+def resolve_command(runner: Runner, *, threads: int, variant: str = "", folder: Path = RUNNERS) -> list[str]:
+    """Return the command of the runner, or of its `variant`, with every placeholder replaced.
+
+    Raises
+    ------
+    RunnerUnavailableError
+        Where its toolchain is missing.
+    """
+    command = (variant and runner.variants[variant].command) or runner.command
     places = {"{folder}": str(folder / runner.name), "{threads}": str(threads), "{python}": sys.executable}
     for language in ("julia", "elixir"):
-        if any(f"{{{language}}}" in part for part in runner.command):
+        if any(f"{{{language}}}" in part for part in command):
             places[f"{{{language}}}"] = _toolchain(runner, language)
-    if any("{built}" in part for part in runner.command):
+    if any("{built}" in part for part in command):
         places["{built}"] = _built(runner, folder)
-    return [_replace(part, places) for part in runner.command]
+    return [_replace(part, places) for part in command]
 
 
 def runner_environment(runner: Runner, *, threads: int) -> dict[str, str]:
