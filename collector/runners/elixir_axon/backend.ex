@@ -9,7 +9,7 @@ defmodule ElixirAxon.Backend do
   alias Deadheat.Trial
 
   # Any of them may be left out of the build.
-  @compile {:no_warn_undefined, [EXLA.Client, Torchx]}
+  @compile {:no_warn_undefined, [EMLX, EXLA.Client, Torchx]}
 
   @enforce_keys [:app, :module, :device, :compiler, :flushes_subnormals]
   defstruct @enforce_keys
@@ -54,6 +54,9 @@ defmodule ElixirAxon.Backend do
     backend = backend(app(trial), Trial.text!(trial, "device"), Trial.text!(trial, "dtype"))
     # Without this XLA takes 90 % of a GPU's memory at once, and what a model needs could not be seen.
     Application.put_env(:exla, :clients, host: [platform: :host], cuda: [platform: :cuda, preallocate: false])
+
+    # MLX fuses operations with a compiler that it finds and calls only where a child's end is told; the BEAM ignores it.
+    if backend.app == :emlx, do: :os.set_signal(:sigchld, :default)
     {:ok, _} = Application.ensure_all_started([:nx, backend.app])
     Nx.global_default_backend({backend.module, [{client_or_device(backend.app), backend.device}]})
     Nx.Defn.global_default_options(backend.compiler)
@@ -78,14 +81,20 @@ defmodule ElixirAxon.Backend do
   @spec pool(Trial.t()) :: :window | :reshape
   def pool(trial), do: if(app(trial) == :torchx, do: :reshape, else: :window)
 
-  @doc "Returns when everything given to the device is done."
-  @spec synchronise(Nx.Tensor.t()) :: :ok
-  def synchronise(scalar) do
-    # EXLA and EMLX return from a compiled call when its outputs are there. On a GPU LibTorch queues: reading a number
-    # waits for all that was queued before it.
+  @doc "Returns when everything given to the device is done: `scalar`, and all tensors of the container `others`."
+  @spec synchronise(Nx.Tensor.t(), Nx.Container.t()) :: :ok
+  def synchronise(scalar, others \\ {}) do
+    for tensor <- Nx.Defn.Composite.flatten_list([others]), do: compute(tensor)
+    # EXLA returns from a compiled call when its outputs are there. On a GPU LibTorch queues: reading a number waits for
+    # all that was queued before it.
     _ = Nx.to_number(scalar)
     :ok
   end
+
+  @doc "Has the device compute a tensor that nobody reads. MLX is lazy: it computes what is asked for, and only then."
+  @spec compute(Nx.Tensor.t()) :: :ok
+  def compute(%Nx.Tensor{data: %{__struct__: EMLX.Backend, ref: ref}}), do: EMLX.eval(ref)
+  def compute(%Nx.Tensor{}), do: :ok
 
   @doc "The backends that were built, by name."
   @spec built() :: [atom]

@@ -21,7 +21,7 @@ defmodule ElixirAxon.Loop do
   end
 
   @doc "Trains on `batches`, lists of indices; after each number of steps in `stops` calls `mark`."
-  @spec run(t, map, [Nx.Tensor.t()], (Nx.Tensor.t() -> tuple), [pos_integer], (pos_integer, Nx.Tensor.t() -> any)) ::
+  @spec run(t, map, [Nx.Tensor.t()], (Nx.Tensor.t() -> tuple), [pos_integer], (pos_integer, Nx.Tensor.t(), map -> any)) ::
           map
   def run(loop, state, batches, gather, stops, mark) do
     {state, _} =
@@ -65,7 +65,7 @@ defmodule ElixirAxon.Loop do
 
   defp report(%State{iteration: iteration, step_state: step_state} = state, done, stops, mark) do
     steps = done + iteration + 1
-    if steps in stops, do: mark.(steps, step_state.loss)
+    if steps in stops, do: mark.(steps, step_state.loss, step_state)
     {:continue, state}
   end
 end

@@ -12,6 +12,13 @@ defmodule ElixirAxon.Model do
   @spec known() :: [String.t()]
   def known, do: ~w(mlp lenet5 cnn keras_cnn resnet18 resnet50)
 
+  @doc "Why the model of a trial is not here, or nil."
+  @spec obstacle(Trial.t()) :: String.t() | nil
+  def obstacle(trial) do
+    name = Trial.text!(trial, "model")
+    unless name in known(), do: "model is #{name}; this runner knows #{Enum.join(known(), ", ")}"
+  end
+
   @doc "The model of a trial, from images of `image_shape` to logits."
   @spec build(Trial.t(), setting, tuple) :: Axon.t()
   def build(trial, setting, image_shape) do
@@ -178,10 +185,15 @@ defmodule ElixirAxon.Model do
     {examples, channels, height, width} = Nx.shape(x)
 
     x
-    |> Nx.slice([0, 0, 0, 0], [examples, channels, height - rem(height, 2), width - rem(width, 2)])
+    |> without_odd_edge(2, height)
+    |> without_odd_edge(3, width)
     |> Nx.reshape({examples, channels, div(height, 2), 2, div(width, 2), 2})
     |> Nx.reduce_max(axes: [3, 5])
   end
+
+  # A slice of everything would be computed, and its gradient too.
+  defp without_odd_edge(x, _axis, size) when rem(size, 2) == 0, do: x
+  defp without_odd_edge(x, axis, size), do: Nx.slice_along_axis(x, 0, size - 1, axis: axis)
 
   # A layer that drops nothing would still draw its mask.
   defp dropout(x, %{dropout_rate: rate}) when rate == 0, do: x

@@ -4,7 +4,7 @@ defmodule ElixirAxon.Train do
   """
 
   alias Deadheat.{Events, Npy, Schedule, Trial}
-  alias ElixirAxon.{Data, Optimizer, Trainer}
+  alias ElixirAxon.{Backend, Data, Optimizer, Trainer}
 
   @doc "Runs the trial to its end; says whether its losses stayed finite."
   @spec run(Trainer.t(), Npy.t(), Events.t()) :: :finished | :diverged
@@ -112,6 +112,7 @@ defmodule ElixirAxon.Train do
 
   defp infer_batch(trainer, batch, epoch, done, stops, events) do
     classes = Trainer.infer(trainer, trainer.initial, batch)
+    Backend.compute(classes)
 
     if done in stops do
       synchronise(classes)
@@ -120,7 +121,7 @@ defmodule ElixirAxon.Train do
     end
   end
 
-  defp synchronise(classes), do: ElixirAxon.Backend.synchronise(classes[0])
+  defp synchronise(classes), do: Backend.synchronise(classes[0])
 
   defp diverge(events, epoch, which, loss) do
     Events.write(events, :diverged, epoch: epoch, message: "the #{which} loss is #{loss}; expected a finite number")

@@ -94,7 +94,7 @@ defmodule ElixirAxon.Trainer do
     {state, _} =
       Enum.reduce(batches, {state, 1}, fn batch, {state, done} ->
         state = step(trainer, state, batch)
-        if done in stops, do: report(done, state.loss_sum, mark)
+        if done in stops, do: report(done, state.loss_sum, state, mark)
         {state, done + 1}
       end)
 
@@ -103,7 +103,7 @@ defmodule ElixirAxon.Trainer do
 
   def run_steps(%__MODULE__{loop: loop, data: data}, state, batches, stops, mark) do
     gather = fn batch -> {Nx.take(data.images, batch), Nx.take(data.labels, batch)} end
-    Loop.run(loop, state, batches, gather, stops, &report(&1, &2, mark))
+    Loop.run(loop, state, batches, gather, stops, &report(&1, &2, &3, mark))
   end
 
   @doc "The state's sum of losses, and the state with a new one."
@@ -171,8 +171,8 @@ defmodule ElixirAxon.Trainer do
   defp step(%__MODULE__{data: data} = trainer, state, batch),
     do: call(trainer, {:train, Nx.size(batch)}, [state, data.images, data.labels, batch])
 
-  defp report(done, scalar, mark) do
-    Backend.synchronise(scalar)
+  defp report(done, scalar, others, mark) do
+    Backend.synchronise(scalar, others)
     mark.(done)
   end
 
