@@ -23,6 +23,7 @@ from rich.console import Console
 
 from collector.build import BUILDS, BuildError, build_runner, find_build, known_builds
 from collector.debian import DebianError, fetch_packages, write_unpacked
+from collector.python_finder import FinderError, find_by_juliapkg, is_finder_installed
 from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,7 @@ class Toolchain(Definition):
     version_arguments: list[str]
     version_pattern: str
     install: str
+    through_juliapkg: bool = False  # where that package is installed, it is asked before Debian's archives
     packages: Annotated[list[str], Field(min_length=1)]
     preamble: str
     executables: Annotated[dict[str, str], Field(min_length=1)]
@@ -87,7 +89,7 @@ def find_toolchain(language: str, *, root: Path = PROJECT) -> Path | None:
 
     The one that `DEADHEAT_<LANGUAGE>` names comes first, then the one unpacked under `root`, then the one on the PATH.
     """
-    if named := os.environ.get(f"DEADHEAT_{language.upper()}"):
+    if named := os.environ.get(_variable(language)):
         return Path(named)
     unpacked = root / UNPACKED / "bin" / language
     if unpacked.exists():
@@ -156,6 +158,8 @@ def wrapper_text(toolchain: Toolchain, executable: str, machine: str) -> str:
 
 def _setup(toolchain: Toolchain, root: Path, console: Console) -> SetupResult:
     try:
+        if named := os.environ.get(_variable(toolchain.name)):
+            return _named(toolchain, Path(named))
         return _ready(toolchain, root) or _install(toolchain, root, console)
     except ToolchainError as reason:
         return SetupResult(language=toolchain.name, state="failed", executable=None, version="", message=str(reason))
@@ -184,10 +188,29 @@ def _language(runner: str) -> str:
 def _ready(toolchain: Toolchain, root: Path) -> SetupResult | None:
     """Return what is there already: unpacked from these very packages, or new enough on the PATH."""
     unpacked = root / UNPACKED / "bin" / toolchain.name
+    if unpacked.is_symlink() and (ready := _tried(toolchain, unpacked, "found by juliapkg before")):
+        return ready
     if _is_current(toolchain, root) and (ready := _tried(toolchain, unpacked, "unpacked before")):
         return ready
     found = shutil.which(toolchain.name)
     return _tried(toolchain, Path(found), "found on the PATH") if found else None
+
+
+def _variable(language: str) -> str:
+    return f"DEADHEAT_{language.upper()}"
+
+
+def _named(toolchain: Toolchain, executable: Path) -> SetupResult:
+    """Return the executable that a person has named as ready; nothing is looked for beside it."""
+    variable = _variable(toolchain.name)
+    if ready := _tried(toolchain, executable, f"named by {variable}"):
+        return ready
+    version = probe_version(toolchain, executable)
+    found = f"is {toolchain.title} {version}" if version else f"does not start as {toolchain.title}"
+    raise ToolchainError(
+        f"{variable}: {executable} {found}; expected {toolchain.title} {toolchain.minimum_version} or newer. "
+        f"Correct it, or unset it to use another one."
+    )
 
 
 def _tried(toolchain: Toolchain, executable: Path, message: str) -> SetupResult | None:
@@ -218,6 +241,10 @@ def _install_locked(toolchain: Toolchain, home: Path, console: Console) -> Setup
     """Unpack and try the toolchain beside its place, and move it there only when it starts."""
     for left_over in home.glob(".tmp-*"):
         shutil.rmtree(left_over, ignore_errors=True)
+    if toolchain.through_juliapkg and is_finder_installed():
+        if ready := _through_juliapkg(toolchain, home, console):
+            return ready
+        console.print(f"{toolchain.name}: going on with the packages of {toolchain.suite}", highlight=False)
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=home) as name:
         work = Path(name)
         packages = work / "packages"
@@ -231,6 +258,20 @@ def _install_locked(toolchain: Toolchain, home: Path, console: Console) -> Setup
         _publish_unpacked(toolchain, work, home)
     message = f"unpacked from the packages of {toolchain.suite}; the system's own are as they were"
     return dataclasses.replace(result, executable=home / "bin" / toolchain.name, message=message)
+
+
+def _through_juliapkg(toolchain: Toolchain, home: Path, console: Console) -> SetupResult | None:
+    """Link to what juliapkg finds or downloads; say why where it gives nothing."""
+    try:
+        found = find_by_juliapkg(toolchain.minimum_version, home / "juliapkg", console)
+    except FinderError as reason:
+        console.print(f"{toolchain.name}: {reason}", soft_wrap=True, highlight=False, markup=False)
+        return None
+    (home / "bin").mkdir(exist_ok=True)
+    link = home / "bin" / toolchain.name
+    link.unlink(missing_ok=True)
+    link.symlink_to(found)
+    return _tried(toolchain, link, f"found by juliapkg: {found}")
 
 
 def _write_wrappers(toolchain: Toolchain, home: Path) -> None:

@@ -248,6 +248,109 @@ def test_an_executable_that_a_variable_names_comes_first(tmp_path: Path, monkeyp
     assert find_toolchain("owl", root=tmp_path) == tmp_path / "my owl"
 
 
+@pytest.mark.parametrize(
+    ("program", "found"), [("echo owl 1.9", "is Owl 1.9"), ("exit 3", "does not start as Owl")], ids=["old", "broken"]
+)
+def test_an_executable_that_a_variable_names_and_that_will_not_do_is_an_error(
+    tmp_path: Path, definitions: Path, tools: Path, monkeypatch: pytest.MonkeyPatch, program: str, found: str
+):
+    """A person chose it, so nothing else is set up in its place."""
+    named = tmp_path / "höme" / "my owl"
+    write_program(named, f"#!/bin/sh\n{program}\n")
+    monkeypatch.setenv("DEADHEAT_OWL", str(named))
+
+    [result] = setup_toolchains(["owl"], root=tmp_path / "home", console=quiet(), folder=definitions)
+
+    assert result.state == "failed"
+    assert f"DEADHEAT_OWL: {named} {found}; expected Owl 2.0 or newer. Correct it, or unset it" in result.message
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_executable_that_a_variable_names_is_used_as_it_is(
+    tmp_path: Path, definitions: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its version is told, and where it came from."""
+    write_program(tmp_path / "owl", "#!/bin/sh\necho owl 2.4\n")
+    monkeypatch.setenv("DEADHEAT_OWL", str(tmp_path / "owl"))
+
+    [result] = setup_toolchains(["owl"], root=tmp_path / "home", console=quiet(), folder=definitions)
+
+    assert (result.version, result.message) == ("2.4", "named by DEADHEAT_OWL")
+
+
+# Stands for juliapkg: has no Julia until it may install one.
+FINDER = """
+import os, pathlib
+def find_julia(compat, prefix, install=False):
+    if not install:
+        raise Exception("could not find Julia")
+    print("[juliapkg] installing")
+    program = pathlib.Path(prefix) / "bin" / "julia"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\\necho owl 3.9\\n")
+    program.chmod(0o755)
+    return program, "3.9"
+"""
+VERSIONS = """
+def best_julia_version(compat):
+    return "3.9", {"files": [{"size": 250_000_000, "url": "https://julia.example/owl.tar.gz"}]}
+"""
+UNREACHABLE = """
+def best_julia_version(compat):
+    raise OSError("[Errno -2] Name or service not known")
+"""
+
+
+def write_juliapkg(folder: Path, versions: str) -> None:
+    package = folder / "juliapkg"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "compat.py").write_text("class Compat:\n    parse = staticmethod(str)\n", encoding="utf-8")
+    (package / "find_julia.py").write_text(FINDER, encoding="utf-8")
+    (package / "install_julia.py").write_text(versions, encoding="utf-8")
+
+
+@pytest.fixture
+def juliapkg(tmp_path: Path, definitions: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that installs a stand-in for juliapkg, for this process and those it starts."""
+    asked = OWL.replace('install = "', 'through_juliapkg = true\ninstall = "')
+    (definitions / "owl.toml").write_text(asked, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "python"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "python"))
+    return lambda versions: write_juliapkg(tmp_path / "python", versions)
+
+
+def test_juliapkg_is_asked_first_and_says_what_it_downloads(tmp_path: Path, definitions: Path, tools: Path, juliapkg):
+    """Version, size and address before the download; a second set-up finds what is there."""
+    juliapkg(VERSIONS)
+    console = quiet()
+
+    [result] = setup_toolchains(["owl"], root=tmp_path / "home", console=console, folder=definitions)
+    [again] = setup_toolchains(["owl"], root=tmp_path / "home", console=quiet(), folder=definitions)
+
+    said = console.file.getvalue()
+    assert "julia: downloading Julia 3.9, 250 MB, from https://julia.example/owl.tar.gz" in said
+    assert said.index("downloading") < said.index("[juliapkg] installing")
+    assert (result.state, result.version) == ("ready", "3.9")
+    assert again.message == "found by juliapkg before"
+    assert not (tmp_path / "apt.log").exists()
+
+
+def test_where_juliapkg_reaches_nobody_the_address_is_named_and_debian_serves(
+    tmp_path: Path, definitions: Path, tools: Path, juliapkg
+):
+    """One way that is closed does not close the other."""
+    juliapkg(UNREACHABLE)
+    console = quiet()
+
+    [result] = setup_toolchains(["owl"], root=tmp_path / "home", console=console, folder=definitions)
+
+    said = " ".join(console.file.getvalue().split())
+    assert "juliapkg, which asks https://julialang-s3.julialang.org/bin/versions.json: OSError: [Errno -2]" in said
+    assert "owl: going on with the packages of barn" in said
+    assert (result.state, result.version) == ("ready", "3.1")
+
+
 def test_versions_are_compared_as_numbers():
     """1.10 is newer than 1.5, and no version is never enough."""
     assert is_new_enough("1.10.4", "1.5")
