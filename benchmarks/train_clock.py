@@ -10,7 +10,7 @@ for entries whose script is the runner's own loop without the runner (`BARS`).
 
     python benchmarks/train_clock.py --entry julia_stdlib --workload mnist_mlp --batch-size 128
 
-holds a runner in another language against a script in that language.
+holds a runner in another language against a script in that language. `--steps 300` is enough for a slow one.
 
     python benchmarks/train_clock.py --study
 
@@ -77,7 +77,7 @@ def main() -> None:
             work = [("python_pytorch", "mnist_lenet", steps, STUDY_BATCH_SIZE, "study.py", STUDY_RATIO)]
         else:
             work = [
-                (entry, workload, STEPS[workload], options.batch_size, _bare_script(entry), _bar(entry))
+                (entry, workload, options.steps or STEPS[workload], options.batch_size, _bare_script(entry), _bar(entry))
                 for workload in options.workload.split(",")
                 for entry in options.entry.split(",")
             ]
@@ -97,6 +97,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--entry", default="python_pytorch,python_jax,python_tensorflow,python_keras,python_numpy")
     parser.add_argument("--workload", default=",".join(STEPS))
     parser.add_argument("--pairs", type=int, default=10, help="pairs to measure (10; an interval needs 2)")
+    parser.add_argument("--steps", type=int, help="steps of each run, instead of the workload's")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"examples per step ({BATCH_SIZE})")
     parser.add_argument("--study", action="store_true", help="against the repository study's loop")
     return parser.parse_args()
