@@ -77,7 +77,14 @@ def main() -> None:
             work = [("python_pytorch", "mnist_lenet", steps, STUDY_BATCH_SIZE, "study.py", STUDY_RATIO)]
         else:
             work = [
-                (entry, workload, options.steps or STEPS[workload], options.batch_size, _bare_script(entry), _bar(entry))
+                (
+                    entry,
+                    workload,
+                    options.steps or STEPS[workload],
+                    options.batch_size,
+                    _bare_script(entry),
+                    _bar(entry),
+                )
                 for workload in options.workload.split(",")
                 for entry in options.entry.split(",")
             ]
