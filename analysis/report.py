@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import groupby
 from typing import Any
@@ -36,7 +36,8 @@ def latest_findings(measured: Measured, *, workload: str | None = None, everythi
     if not everything:
         campaign_id = latest_campaign(measured.runs)
         found = [finding for finding in found if finding.cell.campaign_id == campaign_id]
-    return _of_workload(found, workload)
+    elsewhere = set(measured.runs["workload"]) if not everything else set()
+    return _of_workload(found, workload, elsewhere)
 
 
 def compared(measured: Measured, first: str, second: str, *, workload: str | None = None) -> list[Finding]:
@@ -160,14 +161,16 @@ def exact_rows(findings: Sequence[Finding]) -> tuple[list[str], list[tuple[Any, 
     return [*CELL_COLUMNS, *FINDING_COLUMNS], values
 
 
-def _of_workload(findings: list[Finding], workload: str | None) -> list[Finding]:
+def _of_workload(findings: list[Finding], workload: str | None, elsewhere: Collection[str]) -> list[Finding]:
+    """Return the findings on a workload; `elsewhere` are those that other campaigns measured too."""
     known = sorted({finding.cell.workload for finding in findings})
     if not known:
         return []  # why there is none is more than that this name has none
     if workload is not None and workload not in known:
-        raise ResultsError(
-            f"--workload: got {workload!r}; there are findings on {listed(known)}. {near(workload, known)}"
-        )
+        what = near(workload, known)
+        if workload in elsewhere:
+            what = f"The newest campaign did not measure {workload}: --all looks at the earlier ones too."
+        raise ResultsError(f"--workload: got {workload!r}; there are findings on {listed(known)}. {what}")
     return [finding for finding in findings if workload in (None, finding.cell.workload)]
 
 

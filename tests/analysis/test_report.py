@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from analysis.commands import app
 from analysis.comparison import Verdict
 from analysis.report import compared, latest_findings
 from analysis.results import Measured, ResultsError
-from tests.analysis.builders import JAX, NUMPY, PYTORCH, Campaign
-from tests.analysis.sites import results_of, small_rows, write_store
+from store.records import RunRow
+from tests.analysis.builders import JAX, NUMPY, PYTORCH, START, Campaign
+from tests.analysis.sites import of_workload, results_of, small_rows, write_store
 
 
 @cache
@@ -41,6 +44,22 @@ def test_an_unknown_workload_is_named_with_those_that_are_known() -> None:
     """So that the next attempt is right."""
     with pytest.raises(ResultsError, match="got 'cifar'; there are findings on mnist_lenet, mnist_mlp"):
         latest_findings(measured(), workload="cifar")
+
+
+def test_a_workload_of_an_earlier_campaign_is_found_by_all() -> None:
+    """The newest one did not measure it: the advice is not to look for another name."""
+    changes = {"campaign_id": "old", "workload": "fashion_lenet"}
+    old = of_workload("fashion_lenet", Campaign(heats=2, changes=changes).rows())
+    earlier = [
+        dataclasses.replace(row, started_at=START - timedelta(days=9)) if isinstance(row, RunRow) else row
+        for row in old
+    ]
+    rows = [*small_rows(), *earlier]
+    both = results_of(rows).measured
+
+    with pytest.raises(ResultsError, match="--all looks at the earlier ones too"):
+        latest_findings(both, workload="fashion_lenet")
+    assert latest_findings(both, workload="fashion_lenet", everything=True)
 
 
 def test_a_comparison_with_the_baseline_is_the_published_one() -> None:
