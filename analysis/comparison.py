@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from analysis.groups import Table
 from analysis.power import AS_PLANNED, HEATS_FOR_A_VERDICT, MOST_HEATS, Plan, decides_at, fewest_heats
 from analysis.statistics import (
     Effect,
@@ -84,7 +84,7 @@ class Comparison:
         return self.effect.interval(0.95).furthest
 
 
-def pair_heats(runs: pd.DataFrame | Usable, baseline: str, candidate: str) -> Pairs:
+def pair_heats(runs: Table | Usable, baseline: str, candidate: str) -> Pairs:
     """Return the runs of `candidate` beside the baseline's first run of the same heat.
 
     Runs that did not complete, were disturbed, or have no costs are left out with their pair;
@@ -106,7 +106,7 @@ def pair_heats(runs: pd.DataFrame | Usable, baseline: str, candidate: str) -> Pa
     return _joined(usable, first & (usable.entries == baseline), first & (usable.entries == candidate))
 
 
-def pair_controls(runs: pd.DataFrame | Usable) -> Pairs:
+def pair_controls(runs: Table | Usable) -> Pairs:
     """Return the control runs beside the first run of the same entry in the same heat: the A/A pairs.
 
     They tell about the machine, so they count whoever is compared, and with whom.
@@ -329,22 +329,24 @@ class Usable:
     per_epoch_s: Floats
 
 
-def usable_runs(runs: pd.DataFrame | Usable) -> Usable:
+def usable_runs(runs: Table | Usable) -> Usable:
     """Return the runs that count for pairs, with costs that are known and above 0; given those, themselves."""
     if isinstance(runs, Usable):
         return runs
-    counted = (runs["status"] == "completed").to_numpy(dtype=bool) & ~runs["contaminated"].isin([True]).to_numpy()
-    fixed_s, per_epoch_s = (runs[name].to_numpy(dtype=float, na_value=math.nan) for name in COST_COLUMNS)
-    known = counted & ~np.isnan(fixed_s) & ~np.isnan(per_epoch_s)
+    status, contaminated, heat_ids, entries = (
+        np.asarray(runs[name], dtype=object) for name in ("status", "contaminated", "heat_id", "entry")
+    )
+    fixed_s, per_epoch_s = (np.asarray(runs[name], dtype=float) for name in COST_COLUMNS)
+    # Whether a run was disturbed may not be known.
+    known = (status == "completed") & (contaminated != np.True_) & ~np.isnan(fixed_s) & ~np.isnan(per_epoch_s)
     if (free := known & ~(fixed_s + per_epoch_s > 0)).any():
         at = int(free.argmax())
         raise ComparisonError(
-            f"run {runs['run_id'].iloc[at]}: completed in {fixed_s[at]:g} s; expected more than 0 s. "
+            f"run {np.asarray(runs['run_id'])[at]}: completed in {fixed_s[at]:g} s; expected more than 0 s. "
             "Look at the run's events; `deadheat check` lists what else is wrong."
         )
-    heat_ids, entries = (runs[name].to_numpy(dtype=object)[known] for name in ("heat_id", "entry"))
-    control = runs["control"].to_numpy(dtype=bool)[known]
-    return Usable(heat_ids, entries, control, fixed_s[known], per_epoch_s[known])
+    control = np.asarray(runs["control"], dtype=bool)
+    return Usable(*(values[known] for values in (heat_ids, entries, control, fixed_s, per_epoch_s)))
 
 
 def _joined(usable: Usable, baseline: npt.NDArray[np.bool_], candidate: npt.NDArray[np.bool_]) -> Pairs:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -26,7 +27,7 @@ from analysis.comparison import (
     usable_runs,
 )
 from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
-from analysis.groups import Parts
+from analysis.groups import Column, Columns, Record, Table, groups, records
 from analysis.power import Plan
 from analysis.sentences import sentence
 from analysis.statistics import Effect, holm
@@ -34,13 +35,15 @@ from analysis.time_to_accuracy import crossings, pooled_epochs, run_costs
 
 MIN_HIT_SHARE = 0.9  # of the gated runs, for a headline that says "to the target"
 _FACTS = {"class": "runner_class", "language": "language", "framework": "framework"}
-GATE_KEYS = ("campaign_id", "workload", "device", "dtype", "optimizer", "loader", "runner", "variant", "part")
-NEEDED = {
-    *(field.name for field in fields(Cell)),
-    *("run_id", "heat_id", "entry", "baseline", "control", "status", "message", "contaminated", "gate_passed"),
-    *("headline", "runner_class", "language", "framework", "repetition", "repetitions", "planned_heats"),
+_OF_ENTRY = ("entry", "headline", *_FACTS.values())
+_CELL_KEYS = tuple(field.name for field in fields(Cell))
+_NEEDED = (
+    *_CELL_KEYS,
+    *_OF_ENTRY,
+    *("run_id", "heat_id", "baseline", "control", "status", "message", "contaminated", "gate_passed"),
+    *("repetition", "repetitions", "planned_heats"),
     *("target_accuracy", "equivalence_margin_ratio", "train_clock_s", "e2e_clock_s"),
-}
+)
 _RATIOS = ("ratio", "ratio_low", "ratio_high", "hodges_lehmann_ratio", "hodges_lehmann_low", "hodges_lehmann_high")
 
 
@@ -48,7 +51,7 @@ _RATIOS = ("ratio", "ratio_low", "ratio_high", "hodges_lehmann_ratio", "hodges_l
 class _Absent:
     """An entry that was never timed in a cell, and why."""
 
-    facts: Mapping[Any, Any]
+    facts: Record
     reason: str
 
 
@@ -59,8 +62,8 @@ class _Race:
     cell: Cell
     clock: str
     baseline: str
-    runs: pd.DataFrame
-    by_entry: Mapping[str, pd.DataFrame]
+    runs: Columns
+    by_entry: Mapping[str, Columns]
     gates: Mapping[str, bool | None]  # of each entry
     usable: Usable  # with the costs on this clock
     absent: Mapping[str, _Absent]
@@ -74,7 +77,7 @@ class _Contender:
     """One candidate of a race; `refusal` says why it is not ranked."""
 
     entry: str
-    facts: Mapping[Any, Any]  # columns of its runs that are the same in all of them
+    facts: Record  # columns of its runs that are the same in all of them
     comparison: Comparison | None
     refusal: str
 
@@ -106,61 +109,61 @@ def find_all(runs: pd.DataFrame, epochs: pd.DataFrame, unavailable: pd.DataFrame
     ComparisonError, StatisticsError
         If the store holds what cannot be: an entry twice in a heat, a run that cost nothing.
     """
-    runs, unavailable, gates = _lean(runs), _lean(unavailable), gates.astype(dict.fromkeys(GATE_KEYS, object))
-    known = pd.concat([runs, unavailable]).drop_duplicates("entry").set_index("entry")
-    cells = list(_cells(runs[runs["track"].isin(COMPARED_TRACKS)]))
-    numbers = {run_id: number for number, (_, _, group) in enumerate(cells) for run_id in group["run_id"]}
-    of_cells, costs = Parts(epochs, numbers), run_costs(epochs)
+    compared = runs[runs["track"].isin(COMPARED_TRACKS)]
+    if compared.empty:
+        return []
+    known, missing = _known(runs, unavailable), _unavailable(unavailable)
     found: list[Finding] = []
     refused: dict[tuple[Any, ...], dict[str, _Absent]] = {}  # cells that share their gate share what it said
-    for number, (cell, baseline, group) in enumerate(cells):
+    for mine in groups(_priced(compared, epochs), (*_CELL_KEYS, "baseline")):
+        cell = _cell(mine)
         work = (cell.campaign_id, cell.workload, cell.device, cell.dtype, cell.optimizer, cell.loader)
         if work not in refused:
             refused[work] = _refused(gates, cell, known)
-        absent = refused[work] | _unavailable(unavailable, cell)
-        for race in _races(cell, baseline, group, absent, of_cells.of(number), costs):
+        for race in _races(cell, mine, refused[work] | missing.get(cell, {})):
             found.extend(_race_findings(race))
     return found
 
 
-def _lean(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that findings need, texts as plain objects: many small parts of it are taken."""
-    kept = runs[[name for name in runs.columns if name in NEEDED]]
-    texts = [name for name in kept.columns if isinstance(kept[name].dtype, pd.StringDtype)]
-    return kept.astype(dict.fromkeys(texts, object))
+def _priced(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return what findings need of `runs`, with what each paid and in which epoch it met its target."""
+    targets = runs.drop_duplicates("run_id").set_index("run_id")["target_accuracy"]
+    met = crossings(epochs, targets)["epoch"].rename("target_epoch")
+    return runs[list(_NEEDED)].join(run_costs(epochs), on="run_id").join(met, on="run_id")
 
 
-def _cells(runs: pd.DataFrame) -> Iterator[tuple[Cell, str, pd.DataFrame]]:
-    names = [field.name for field in fields(Cell)]
-    for key, group in runs.groupby([*names, "baseline"], sort=False):
-        values: list[Any] = [value.item() if isinstance(value, np.generic) else value for value in key]
-        yield Cell(**dict(zip(names, values[:-1], strict=True))), str(key[-1]), group
+def _cell(runs: Columns) -> Cell:
+    """Return the cell of runs that are all of one."""
+    return Cell(**runs.first(_CELL_KEYS))
 
 
-def _unavailable(unavailable: pd.DataFrame, cell: Cell) -> dict[str, _Absent]:
-    """Return the entries of `cell` that were not started: unavailable, or unable to do what it asks."""
-    mine = unavailable
-    if mine.empty:
-        return {}
-    for field in fields(Cell):
-        mine = mine[mine[field.name] == getattr(cell, field.name)]
-    return {
-        row["entry"]: _Absent(facts=row, reason=f"it is {row['status']}: {_clause(row['message'])}")
-        for row in mine.to_dict("records")
-    }
+def _known(runs: pd.DataFrame, unavailable: pd.DataFrame) -> dict[str, Record]:
+    """Return the facts of every entry that has a row anywhere."""
+    rows = pd.concat([some[list(_OF_ENTRY)] for some in (runs, unavailable)])
+    return {str(row["entry"]): row for row in records(rows.drop_duplicates("entry"))}
 
 
-def _refused(gates: pd.DataFrame, cell: Cell, known: pd.DataFrame) -> dict[str, _Absent]:
+def _unavailable(unavailable: pd.DataFrame) -> dict[Cell, dict[str, _Absent]]:
+    """Return the entries of each cell that were not started: unavailable, or unable to do what it asks."""
+    names = ["status", "message", *_OF_ENTRY]
+    found: defaultdict[Cell, dict[str, _Absent]] = defaultdict(dict)
+    for cell, row in zip(records(unavailable[list(_CELL_KEYS)]), records(unavailable[names]), strict=True):
+        reason = f"it is {row['status']}: {_clause(row['message'])}"
+        found[Cell(**cell)][row["entry"]] = _Absent(facts=row, reason=reason)
+    return found
+
+
+def _refused(gates: pd.DataFrame, cell: Cell, known: Mapping[str, Record]) -> dict[str, _Absent]:
     """Return the entries whose last gating in the cell's campaign failed: they are not timed at all."""
-    mine = gates_of(cell, gates)
+    by_entry: defaultdict[str, list[Record]] = defaultdict(list)
+    for row in records(gates_of(cell, gates)):
+        by_entry[f"{row['runner']}:{row['variant']}"].append(row)
     found: dict[str, _Absent] = {}
-    for (runner, variant), rows in mine.groupby(["runner", "variant"]):
-        last = _last_gating(rows)
-        failed = last[~last["passed"].astype(bool)].sort_values("part")
-        if len(failed):
-            entry = f"{runner}:{variant}"
-            facts = known.loc[entry].to_dict() if entry in known.index else _described(failed["versions"].iloc[0])
-            found[entry] = _Absent(facts=facts, reason=_gate_failure(failed.iloc[0].to_dict(), cell.workload))
+    for entry, rows in by_entry.items():
+        if failed := [row for row in _last_gating(rows) if not row["passed"]]:
+            first = min(failed, key=lambda row: row["part"])
+            facts = known.get(entry) or _described(first["versions"])
+            found[entry] = _Absent(facts=facts, reason=_gate_failure(first, cell.workload))
     return found
 
 
@@ -174,67 +177,64 @@ def gates_of(cell: Cell, gates: pd.DataFrame) -> pd.DataFrame:
     return mine
 
 
-def _last_gating(rows: pd.DataFrame) -> pd.DataFrame:
+def _last_gating(rows: Sequence[Record]) -> list[Record]:
     """Return the newest result of each part, from one entry's last gating.
 
     Part 'run' says that a gating never got to the others: what is older is void either way.
     """
-    ordered = rows.sort_values("gated_at", kind="stable")
-    newest = ordered[ordered["gate_id"] == ordered["gate_id"].iloc[-1]].drop_duplicates("part", keep="last")
-    unfinished = newest["part"] == "run"
-    found: pd.DataFrame = newest[unfinished] if unfinished.iloc[-1] else newest[~unfinished]
-    return found
+    ordered = sorted(rows, key=lambda row: row["gated_at"])
+    last = ordered[-1]
+    newest = {row["part"]: row for row in ordered if row["gate_id"] == last["gate_id"]}
+    return [row for part, row in newest.items() if (part == "run") == (last["part"] == "run")]
 
 
-def _described(versions: str) -> dict[str, Any]:
+def _described(versions: str | None) -> Record:
     """Return what --describe says of an entry that has no run anywhere; its class is not known."""
     described = json.loads(versions or "{}")
     facts = {name: described.get(name, "") for name in ("language", "framework")}
     return {**facts, "runner_class": "", "headline": True}
 
 
-def _gate_failure(row: Mapping[Any, Any], workload: str) -> str:
+def _gate_failure(row: Record, workload: str) -> str:
     if row["part"] == "run":
         return f"its gate on {workload} did not end well: {_clause(row['found'])}"
     found, expected = _clause(row["found"]), _clause(row["expected"])
     return f"it failed part {row['part']} of the gate on {workload}: {row['quantity']} is {found}, expected {expected}"
 
 
-def _races(
-    cell: Cell,
-    baseline: str,
-    runs: pd.DataFrame,
-    absent: Mapping[str, _Absent],
-    epochs: pd.DataFrame,
-    costs: pd.DataFrame,
-) -> Iterator[_Race]:
-    by_entry = {str(entry): mine for entry, mine in runs.groupby("entry")}
+def _races(cell: Cell, runs: Columns, absent: Mapping[str, _Absent]) -> Iterator[_Race]:
+    by_entry = {str(entry): runs.where(runs["entry"] == entry) for entry in dict.fromkeys(runs["entry"])}
     gates = {entry: gate_passed(mine) for entry, mine in by_entry.items()}
-    pooled, plan = epochs_to_target(cell, runs, epochs, gates), plan_of(runs)
+    pooled, plan = _pooled(cell, runs, gates), plan_of(runs)
     for clock in CLOCKS:
         yield _Race(
             cell=cell,
             clock=clock,
-            baseline=baseline,
+            baseline=str(runs["baseline"][0]),
             runs=runs,
             by_entry=by_entry,
             gates=gates,
-            usable=usable_runs(_costs(runs, costs, clock, is_pooled=pooled is not None)),
+            usable=usable_runs(_costs(runs, clock, is_pooled=pooled is not None)),
             absent=absent,
             epochs=pooled,
-            margin_ratio=float(runs["equivalence_margin_ratio"].iloc[0]),
+            margin_ratio=float(runs["equivalence_margin_ratio"][0]),
             plan=plan,
         )
 
 
-def plan_of(runs: pd.DataFrame) -> Plan:
+def plan_of(runs: Table) -> Plan:
     """Return the rule of repetition of a cell's runs, as their records noted it, and how far it has got."""
-    rules, planned = runs["repetitions"].dropna(), runs["planned_heats"].dropna()
+    rules, planned = (_known_values(runs[name]) for name in ("repetitions", "planned_heats"))
     return Plan(
-        rule=str(rules.iloc[-1]) if len(rules) else "fixed",
-        planned=int(planned.max()) if len(planned) else None,
-        done=int(runs["repetition"].nunique()),
+        rule=str(rules[-1]) if rules.size else "fixed",
+        planned=int(planned.max()) if planned.size else None,
+        done=len(set(runs["repetition"])),
     )
+
+
+def _known_values(column: pd.Series | Column) -> Column:
+    values = np.asarray(column)
+    return values[~pd.isna(values)]
 
 
 def epochs_to_target(
@@ -245,30 +245,34 @@ def epochs_to_target(
     A run that never met the target counts with the whole plan, so with many of those the mean would not be
     about the target any more.
     """
-    target = runs["target_accuracy"].iloc[0]
-    if cell.mode != "train" or pd.isna(target):
+    return _pooled(cell, Columns.of(_priced(runs, epochs)), gates)
+
+
+def _pooled(cell: Cell, runs: Columns, gates: Mapping[str, bool | None]) -> Effect | None:
+    """Return `epochs_to_target` of runs that say in which epoch they met it."""
+    if cell.mode != "train" or pd.isna(runs["target_accuracy"][0]):
         return None
-    gated = [entry for entry, passed in gates.items() if passed is True]
-    pool = pooled_epochs(runs[runs["entry"].isin(gated)], crossings(epochs, float(target)))
+    gated = [gates[entry] is True for entry in runs["entry"]]
+    pool = pooled_epochs(runs.where(np.array(gated)))
     return pool.epochs if pool and pool.hits >= MIN_HIT_SHARE * pool.runs else None
 
 
-def _costs(runs: pd.DataFrame, of_runs: pd.DataFrame, clock: str, *, is_pooled: bool) -> pd.DataFrame:
+def _costs(runs: Columns, clock: str, *, is_pooled: bool) -> Columns:
     """Return `runs` with what each paid once and per epoch on this clock."""
+    nothing = np.zeros(len(runs))
     if not is_pooled:
-        return runs.assign(fixed_s=runs[f"{clock}_clock_s"].astype(float), per_epoch_s=0.0)
-    costs = of_runs.reindex(runs["run_id"])
-    fixed_s = costs["fixed_s"].to_numpy() if clock == "e2e" else 0.0
-    return runs.assign(fixed_s=fixed_s, per_epoch_s=costs[f"{clock}_s_per_epoch"].to_numpy())
+        return runs.assign(fixed_s=runs[f"{clock}_clock_s"], per_epoch_s=nothing)
+    fixed_s = runs["fixed_s"] if clock == "e2e" else nothing
+    return runs.assign(fixed_s=fixed_s, per_epoch_s=runs[f"{clock}_s_per_epoch"])
 
 
-def gate_passed(runs: pd.DataFrame) -> bool | None:
+def gate_passed(runs: Table) -> bool | None:
     """Return whether an entry passed the gate: no where any run says no, yes where every completed run says yes."""
-    said = runs["gate_passed"].dropna().astype(bool)
-    if not said.all():
+    passed, status = (np.asarray(runs[name], dtype=object) for name in ("gate_passed", "status"))
+    said = ~pd.isna(passed)
+    if not passed[said].astype(bool).all():
         return False
-    completed = runs.loc[runs["status"] == "completed", "gate_passed"]
-    return True if len(said) and completed.notna().all() else None
+    return True if said.any() and said[status == "completed"].all() else None
 
 
 def _race_findings(race: _Race) -> list[Finding]:
@@ -287,27 +291,27 @@ def _contender(race: _Race, entry: str) -> _Contender:
     comparison = compare(pair_heats(race.usable, race.baseline, entry), race.epochs)
     late = race.absent.get(entry)  # timed, and then refused: whole trainings did not end alike (part H)
     refusal = _refusal(race, entry, runs, comparison) or (late.reason if late else "")
-    return _Contender(entry=entry, facts=runs.iloc[0].to_dict(), comparison=comparison, refusal=refusal)
+    return _Contender(entry=entry, facts=runs.first(_OF_ENTRY), comparison=comparison, refusal=refusal)
 
 
-def _refusal(race: _Race, entry: str, runs: pd.DataFrame, comparison: Comparison | None) -> str:
+def _refusal(race: _Race, entry: str, runs: Columns, comparison: Comparison | None) -> str:
     """Return why an entry that was timed is not ranked, or an empty string."""
-    baseline = race.by_entry.get(race.baseline, race.runs.iloc[:0])
     gates = (("it", race.gates[entry]), (f"the baseline {race.baseline}", race.gates.get(race.baseline)))
     if failed := [who for who, passed in gates if passed is False]:
         return f"{failed[0]} failed the gate on {race.cell.workload}"
     if comparison is None:
-        return _why_never(race, runs, baseline)
+        return _why_never(race, runs)
     if ungated := [who for who, passed in gates if passed is None]:
         return f"{ungated[0]} was not gated on {race.cell.workload}"
     return ""
 
 
-def _why_never(race: _Race, runs: pd.DataFrame, baseline: pd.DataFrame) -> str:
+def _why_never(race: _Race, runs: Columns) -> str:
     """Return why there is no heat in which both completed."""
+    baseline = race.by_entry.get(race.baseline, race.runs.where(slice(0)))
     for who, mine in (("it", runs), (f"the baseline {race.baseline}", baseline)):
         if not (mine["status"] == "completed").any():
-            endings = ", ".join(f"{count} {status}" for status, count in mine["status"].value_counts().items())
+            endings = ", ".join(f"{count} {status}" for status, count in Counter(mine["status"]).most_common())
             message = next((f": {_clause(text)}" for text in mine["message"] if text), "")
             return f"{who} never completed ({endings or 'no runs'}){message}"
     return "there is no heat in which both completed undisturbed"
@@ -361,9 +365,9 @@ def _finding(race: _Race, control: Comparison | None, contender: _Contender, fam
 def _who(race: _Race, contender: _Contender) -> dict[str, Any]:
     """Return the columns that say who is compared with whom."""
     found: dict[str, Any] = {"baseline": race.baseline, "candidate": contender.entry}
-    baseline = race.by_entry.get(race.baseline, race.runs.iloc[:0])
-    for role, facts in (("candidate", contender.facts), ("baseline", baseline.iloc[0] if len(baseline) else None)):
-        if facts is not None:
+    baseline = race.by_entry.get(race.baseline)
+    for role, facts in (("candidate", contender.facts), ("baseline", baseline.first(_OF_ENTRY) if baseline else None)):
+        if facts:
             found |= {f"{role}_{name}": str(facts[column]) for name, column in _FACTS.items()}
             found[f"{role}_headline"] = bool(facts["headline"])
     return found

@@ -159,7 +159,9 @@ def hodges_lehmann(differences: Numbers) -> float:
     >>> hodges_lehmann([1.0, 2.0, 3.0, 4.0, 500.0])
     3.0
     """
-    return float(np.median(_walsh_averages(finite(differences, "differences"))))
+    averages = _walsh_averages(finite(differences, "differences"))
+    middle = averages.size // 2
+    return float(averages[middle] if averages.size % 2 else averages[middle - 1] / 2 + averages[middle] / 2)
 
 
 def signed_rank_interval(differences: Numbers, level: float = 0.95) -> Interval:
@@ -275,19 +277,25 @@ def _refusal(name: str, x: Floats, bad: npt.NDArray[np.bool_], expected: str) ->
 
 def _walsh_averages(x: Floats) -> Floats:
     """Return the means of all pairs, each with itself included, sorted."""
-    first, second = np.triu_indices(x.size)
+    first, second = _pairs(x.size)
     # Halves first: the sum of two large numbers would overflow.
     return np.sort(x[first] / 2 + x[second] / 2)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=64)
+def _pairs(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the places of both of each pair."""
+    first, second = np.triu_indices(n)
+    return first, second
+
+
 def t_quantile(probability: float, degrees_of_freedom: float) -> float:
-    """Return the quantile of Student's t; the same few are asked for again and again.
+    """Return the quantile of Student's t.
 
     >>> round(t_quantile(0.975, 9), 6)
     2.262157
     """
-    return float(stats.t.ppf(probability, degrees_of_freedom))
+    return float(special.stdtrit(degrees_of_freedom, probability))
 
 
 @functools.lru_cache(maxsize=4096)

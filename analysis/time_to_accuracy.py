@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from analysis.groups import Table
 from analysis.statistics import Effect, Interval, mean_effect
 from analysis.survival import kaplan_meier, probability_first, share_interval
 
@@ -67,13 +69,15 @@ class TimeToAccuracy:
         return self.hits / self.runs
 
 
-def crossings(epochs: pd.DataFrame, target_accuracy: float) -> pd.DataFrame:
+def crossings(epochs: pd.DataFrame, target_accuracy: float | pd.Series) -> pd.DataFrame:
     """Return where each run met the target: at the first of two consecutive evaluations at or above it.
 
     Parameters
     ----------
     epochs
         Columns `run_id`, `epoch`, `test_accuracy` (a fraction), `train_clock_s`, `e2e_clock_s`.
+    target_accuracy
+        One for all runs, or that of each run, indexed by `run_id`; a run without one meets nothing.
 
     Returns
     -------
@@ -81,10 +85,12 @@ def crossings(epochs: pd.DataFrame, target_accuracy: float) -> pd.DataFrame:
         Indexed by `run_id`, columns `epoch`, `train_clock_s`, `e2e_clock_s`. Runs that did not meet it are absent:
         the last evaluation alone does not meet a target, nothing confirms it.
     """
-    evaluated = epochs[epochs["test_accuracy"].notna()].sort_values(["run_id", "epoch"])
-    above = evaluated["test_accuracy"].astype(float) >= target_accuracy
-    confirmed = above & above.groupby(evaluated["run_id"]).shift(-1, fill_value=False)
-    met = evaluated[confirmed].drop_duplicates("run_id")
+    evaluated, run = _run_by_run(epochs[epochs["test_accuracy"].notna()])
+    target = evaluated["run_id"].map(target_accuracy) if isinstance(target_accuracy, pd.Series) else target_accuracy
+    above = evaluated["test_accuracy"].to_numpy(dtype=float) >= np.asarray(target, dtype=float)
+    confirmed = np.flatnonzero(above[:-1] & above[1:] & (run[:-1] == run[1:]))
+    first = confirmed[np.unique(run[confirmed], return_index=True)[1]]
+    met = evaluated.iloc[first]
     return met.set_index("run_id")[["epoch", "train_clock_s", "e2e_clock_s"]].astype(float)
 
 
@@ -105,9 +111,11 @@ def run_costs(epochs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Indexed by `run_id`, columns `fixed_s`, `train_s_per_epoch`, `e2e_s_per_epoch`.
     """
-    ordered = epochs.sort_values(["run_id", "epoch"])
-    first = ordered.drop_duplicates("run_id", keep="first").set_index("run_id")
-    last = ordered.drop_duplicates("run_id", keep="last").set_index("run_id")
+    ordered, run = _run_by_run(epochs)
+    first, last = (
+        ordered.iloc[np.flatnonzero(edge)].set_index("run_id")
+        for edge in (np.diff(run, prepend=-1), np.diff(run, append=-1))
+    )
     evaluated_s = first["eval_s"].astype(float).fillna(0.0)
     fixed_s = first["e2e_clock_s"] - first["train_s"] - evaluated_s
     return pd.DataFrame(
@@ -119,7 +127,14 @@ def run_costs(epochs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def pooled_epochs(runs: pd.DataFrame, met: pd.DataFrame) -> PooledEpochs | None:
+def _run_by_run(epochs: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    """Return the rows by run and epoch, and the number of each row's run, from 0."""
+    numbers = pd.factorize(epochs["run_id"], sort=True)[0]
+    order = np.lexsort((epochs["epoch"].to_numpy(dtype=float), numbers))
+    return epochs.iloc[order], numbers[order]
+
+
+def pooled_epochs(runs: Table) -> PooledEpochs | None:
     """Return the mean epochs to the target over gated runs; none without any.
 
     Runs of the control are left out: they repeat the baseline's weights, order and dropout masks, and on a
@@ -128,18 +143,16 @@ def pooled_epochs(runs: pd.DataFrame, met: pd.DataFrame) -> PooledEpochs | None:
     Parameters
     ----------
     runs
-        Gated runs of one cell; columns `run_id`, `heat_id`, `status`, `control`, `epochs` (planned).
-    met
-        What `crossings` returned.
+        Gated runs of one cell; columns `heat_id`, `status`, `control`, `epochs` (planned), and `target_epoch`: in
+        which the run met the target, by `crossings`; missing where it never did.
     """
-    pool = runs[runs["status"].isin(TRAINED) & ~runs["control"].astype(bool)]
-    if pool.empty:
+    counted = np.isin(runs["status"], TRAINED) & ~np.asarray(runs["control"], dtype=bool)
+    if not counted.any():
         return None
-    reached = met["epoch"].reindex(pool["run_id"]).to_numpy(dtype=float)
-    spent = np.where(np.isnan(reached), pool["epochs"].to_numpy(dtype=float), reached)
-    heat_means = pd.Series(spent).groupby(pool["heat_id"].to_numpy()).mean()
-    hits = int(np.count_nonzero(~np.isnan(reached)))
-    return PooledEpochs(mean_effect(list(heat_means)), len(pool), hits)
+    reached, planned = (np.asarray(runs[name], dtype=float)[counted] for name in ("target_epoch", "epochs"))
+    heat = np.unique(np.asarray(runs["heat_id"], dtype=object)[counted], return_inverse=True)[1]
+    heat_means = np.bincount(heat, np.where(np.isnan(reached), planned, reached)) / np.bincount(heat)
+    return PooledEpochs(mean_effect(heat_means), reached.size, int(np.count_nonzero(~np.isnan(reached))))
 
 
 def several_targets(target_accuracy: float) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +60,21 @@ def test_each_run_has_its_own_crossing():
     assert crossings(epochs, 0.96).empty
 
 
+def test_each_run_may_have_its_own_target():
+    """One call serves cells with different targets; a run without any meets none."""
+    rows = [row for run_id in "abc" for row in epochs_of([0.90, 0.95, 0.97, 0.97], run_id).to_dict("records")]
+    epochs = frame([EpochRow(**row) for row in rows], "epochs").sample(frac=1, random_state=4)
+    met = crossings(epochs, pd.Series({"a": 0.96, "b": 0.90, "c": None}, dtype=object))
+
+    assert met["epoch"].to_dict() == {"a": 0.75, "b": 0.25}
+
+
+def test_no_epochs_are_no_crossings_and_no_costs():
+    """A store whose runs all died early."""
+    assert crossings(frame([], "epochs"), 0.96).empty
+    assert run_costs(frame([], "epochs")).empty
+
+
 def test_fixed_costs_and_costs_per_epoch_add_up_to_the_clocks():
     """Fixed + per epoch × epochs trained is the clock at the last evaluation, on both clocks."""
     epochs = epochs_of([0.9] * 12)
@@ -85,6 +101,11 @@ def test_a_run_without_evaluation_has_costs_of_training_alone():
     assert costs.to_dict() == {"fixed_s": 3.0, "train_s_per_epoch": 2.0, "e2e_s_per_epoch": 2.0}
 
 
+def pooled(runs, met):
+    """Return the pool of runs that met the target as `crossings` says."""
+    return pooled_epochs(runs.assign(target_epoch=met["epoch"].reindex(runs["run_id"]).to_numpy()))
+
+
 def pool_of(heats, *, planned=3):
     """Return the pool of `heats`: lists of crossings per heat, None where the target was not met."""
     runs, met = [], {}
@@ -96,7 +117,7 @@ def pool_of(heats, *, planned=3):
                 met[run.run_id] = epochs
     found = [epoch_row(run_id=run_id, epoch=epoch, test_accuracy=1.0) for run_id, epoch in met.items()]
     after = [dataclasses.replace(row, epoch=row.epoch + 0.25) for row in found]
-    return pooled_epochs(frame(runs, "runs"), crossings(frame([*found, *after], "epochs"), 0.96))
+    return pooled(frame(runs, "runs"), crossings(frame([*found, *after], "epochs"), 0.96))
 
 
 def test_pooled_epochs_are_the_mean_over_heats_with_its_standard_error():
@@ -128,12 +149,12 @@ def test_the_control_and_crashes_stay_out_of_the_pool_and_divergence_counts(chan
     rows = [run_row(run_id="a", heat_id="h1"), run_row(run_id="b", heat_id="h2", **change)]
     met = crossings(epochs_of([0.97] * 4, "a"), 0.96)
 
-    assert pooled_epochs(frame(rows, "runs"), met).runs == runs
+    assert pooled(frame(rows, "runs"), met).runs == runs
 
 
 def test_nothing_to_pool_is_none():
     """No gated run, no pool."""
-    assert pooled_epochs(frame([], "runs"), crossings(epochs_of([0.97, 0.97]), 0.96)) is None
+    assert pooled(frame([], "runs"), crossings(epochs_of([0.97, 0.97]), 0.96)) is None
 
 
 @given(st.lists(st.floats(0.25, 10), min_size=1, max_size=15))
@@ -205,7 +226,7 @@ def test_a_run_that_diverged_at_once_counts_against_its_entry():
 def test_pooling_many_entries_is_more_certain_than_one():
     """With the same mathematics the pool's error falls with the heats, and the mean is the truth's."""
     frames = frames_of(Campaign(heats=200, quarters_deviation=1.0).rows())
-    pool = pooled_epochs(frames.runs, crossings(frames.epochs, 0.96))
+    pool = pooled(frames.runs, crossings(frames.epochs, 0.96))
 
     assert pool.epochs.estimate == pytest.approx(1.25, abs=0.06)
     assert pool.epochs.standard_error == pytest.approx(0.25 / np.sqrt(200), rel=0.2)
