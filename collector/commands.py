@@ -27,6 +27,7 @@ from collector.import_commands import import_app
 from collector.launch import InterruptedCollectionError
 from collector.lock import host_lock, lock_path
 from collector.matrix import MatrixError, expand_matrix
+from collector.mix import describe_lines, setup_packages
 from collector.monitor_commands import monitor_app
 from collector.plan import Heat, plan_heats
 from collector.progress import TerminalReporter
@@ -55,12 +56,18 @@ def setup(
 ) -> None:
     """Get the toolchains of Julia and Elixir and build the C++ runner without touching the system's packages.
 
+    `deadheat setup elixir` also gets the packages of the runners in Elixir that have some: hundreds of megabytes.
+
     Example: deadheat setup julia
     """
     console = Console()
     results = setup_toolchains([language] if language else known_languages(), root=PROJECT, console=console)
+    if language == "elixir":
+        results += setup_packages(root=PROJECT, console=console)
     for result in results:
         console.print(f"{result.language}: {result.state}: {result.message}", highlight=False, markup=False)
+    for line in describe_lines("elixir") if language == "elixir" else []:
+        console.print(line, highlight=False, markup=False)
     if language and any(result.state != "ready" for result in results):
         raise typer.Exit(1)
 

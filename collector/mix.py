@@ -1,0 +1,219 @@
+"""The packages of runners in Elixir: what Mix will get is said, with its size, before Mix gets it.
+
+A runner with a `mix.exs` has a `downloads.toml` beside it: the addresses its packages come from. Everything lands under
+`.toolchains/<runner>/`; nothing is written into the runner's folder or into a person's own folders.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import Field
+from rich.console import Console
+
+from collector.build import BUILDS
+from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
+from collector.toolchain import (
+    PROJECT,
+    SetupResult,
+    ToolchainError,
+    find_toolchain,
+    is_new_enough,
+    probe_version,
+    read_toolchain,
+)
+from store.definition import Definition, read_definition
+
+DOWNLOADS = "downloads.toml"
+LOG = "setup.log"
+BACKENDS = "DEADHEAT_AXON_BACKENDS"
+TIMEOUT_S = 20.0
+
+
+class Downloads(Definition):
+    """What `downloads.toml` says."""
+
+    minimum_version: Annotated[str, Field(pattern=r"^\d+(\.\d+)*$")]
+    always: list[str]
+    default: list[str]
+    backends: dict[str, list[str]]
+
+
+def mix_runners(runners: Path = RUNNERS) -> list[str]:
+    """Return the names of the runners whose packages Mix gets, sorted."""
+    return sorted(path.parent.name for path in runners.glob("*/mix.exs"))
+
+
+def setup_packages(
+    *, root: Path = PROJECT, runners: Path = RUNNERS, console: Console | None = None
+) -> list[SetupResult]:
+    """Get the packages of every such runner and say how that ended; a failure names the address and who needs it.
+
+    Parameters
+    ----------
+    root
+        The project: packages land under `<root>/.toolchains/<runner>`.
+    runners
+        The folder of runners.
+    console
+        Where progress goes; standard error if not given.
+    """
+    console = console or Console(stderr=True)
+    return [_setup(name, root, runners, console) for name in mix_runners(runners)]
+
+
+def describe_lines(language: str, runners: Path = RUNNERS) -> list[str]:
+    """Return for each runner of `language` a line with what its `--describe` tells, or why it cannot be used."""
+    return [_described(path.parent.name, runners) for path in sorted(runners.glob(f"{language}_*/runner.toml"))]
+
+
+def chosen_backends(downloads: Downloads, environment: Mapping[str, str]) -> list[str]:
+    """Return the backends that the environment asks for, or the default ones; raise for one that nobody knows."""
+    names = [name for name in environment.get(BACKENDS, "").split(",") if name] or downloads.default
+    if unknown := sorted(set(names) - set(downloads.backends)):
+        raise ToolchainError(
+            f"{BACKENDS}: got {unknown[0]!r}; expected names of {', '.join(downloads.backends)}, separated by commas. "
+            "Correct the name."
+        )
+    return names
+
+
+def size_bytes(address: str) -> int:
+    """Return the size of what lies at `address`; raise `ToolchainError` with the reason where nobody answers."""
+    try:
+        answer = httpx.head(address, follow_redirects=True, timeout=TIMEOUT_S).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as reason:
+        raise ToolchainError(f"{address}: {str(reason).splitlines()[0] or type(reason).__name__}") from None
+    return int(answer.headers.get("content-length", 0))
+
+
+def _setup(name: str, root: Path, runners: Path, console: Console) -> SetupResult:
+    downloads = read_definition(runners / name / DOWNLOADS, Downloads, ToolchainError)
+    try:
+        elixir, version = _elixir(name, downloads, root)
+        backends = chosen_backends(downloads, os.environ)
+        _announce(name, [*downloads.always, *(a for b in backends for a in downloads.backends[b])], backends, console)
+        _get(name, elixir, backends, root, runners, console)
+    except ToolchainError as reason:
+        return SetupResult(language=name, state="failed", executable=None, version="", message=str(reason))
+    message = f"packages for {', '.join(backends)} are in {root / BUILDS / name}"
+    return SetupResult(language=name, state="ready", executable=elixir, version=version, message=message)
+
+
+def _elixir(name: str, downloads: Downloads, root: Path) -> tuple[Path, str]:
+    """Return an Elixir that is new enough for the packages, and its version."""
+    elixir = find_toolchain("elixir", root=root)
+    version = probe_version(read_toolchain("elixir"), elixir) if elixir else ""
+    if elixir is None or not is_new_enough(version, downloads.minimum_version):
+        found = (
+            f"{elixir} is Elixir {version or 'of no version that could be read'}" if elixir else "there is no Elixir"
+        )
+        raise ToolchainError(
+            f"{found}; expected {downloads.minimum_version} or newer, which the packages of {name} need. Install it "
+            "(https://elixir-lang.org/install.html) and name it with DEADHEAT_ELIXIR; runners without packages go on "
+            "with the one that is there."
+        )
+    return elixir, version
+
+
+def _announce(name: str, addresses: list[str], backends: list[str], console: Console) -> None:
+    """Say what will be downloaded, and how much; where an address does not answer, say which, and stop."""
+    with ThreadPoolExecutor(max_workers=len(addresses)) as pool:
+        answers = list(pool.map(_size_or_reason, addresses))
+    if reasons := [answer for answer in answers if isinstance(answer, str)]:
+        raise ToolchainError(
+            f"{'; '.join(reasons)}. Expected the packages of {name} there; no other runner needs them. Look at the "
+            f"network, or set a proxy (HTTPS_PROXY), then: deadheat setup elixir. All that is there stays usable."
+        )
+    total_bytes = sum(answer for answer in answers if isinstance(answer, int))
+    hosts = ", ".join(dict.fromkeys(urlsplit(address).hostname or address for address in addresses))
+    what = f"{len(addresses)} files, {total_bytes / 1e6:.0f} MB, for {', '.join(backends)}"
+    console.print(
+        f"{name}: downloading {what} from {hosts}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _size_or_reason(address: str) -> int | str:
+    try:
+        return size_bytes(address)
+    except ToolchainError as reason:
+        return str(reason)
+
+
+def _get(name: str, elixir: Path, backends: list[str], root: Path, runners: Path, console: Console) -> None:
+    home = root / BUILDS / name
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        BACKENDS: ",".join(backends),
+        "MIX_ENV": "prod",
+        "MIX_HOME": str(home / "mix"),
+        "HEX_HOME": str(home / "hex"),
+        "XLA_CACHE_DIR": os.environ.get("XLA_CACHE_DIR", str(home / "cache")),
+        "LIBTORCH_CACHE": os.environ.get("LIBTORCH_CACHE", str(home / "cache")),
+        "LIBMLX_CACHE": os.environ.get("LIBMLX_CACHE", str(home / "cache")),
+    }
+    script = "Mix.start(); Mix.CLI.main(System.argv())"
+    with (home / LOG).open("w", encoding="utf-8") as log:
+        for task in (["local.hex", "--force", "--if-missing"], ["local.rebar", "--force", "--if-missing"],
+                     ["do", "deps.get", "+", "compile"]):  # fmt: skip
+            command = [str(elixir), "-e", script, "--", *task]
+            code = _run(command, runners / name, environment, log.write, console, name)
+            if code != 0:
+                log.flush()
+                raise ToolchainError(_mix_failure(name, task, code, home / LOG))
+
+
+def _run(
+    command: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    keep: Callable[[str], object],
+    console: Console,
+    name: str,
+) -> int:
+    """Run one task of Mix, show its lines as they come, keep them, and return its exit code."""
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            keep(line)
+            if line.strip():
+                console.print(f"{name}: {line.rstrip()}", highlight=False, markup=False, soft_wrap=True)
+    return process.returncode
+
+
+def _mix_failure(name: str, task: list[str], code: int, log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    told = next((line for line in lines if line.startswith("** (")), lines[-1] if lines else f"exit code {code}")
+    return (
+        f"mix {' '.join(task)} ended with exit code {code}: {told}. Expected the packages of {name}; no other runner "
+        f"needs them. All that Mix printed is in {log}; deadheat setup elixir goes on from what is there."
+    )
+
+
+def _described(name: str, runners: Path) -> str:
+    try:
+        told = probe_description(read_runner(name, runners), runners)
+    except RunnerUnavailableError as reason:
+        return f"{reason}"
+    versions = ", ".join(f"{key} {value}" for key, value in told.versions.items())
+    return f"{name}: {versions}; devices {', '.join(told.devices)}"
