@@ -95,6 +95,8 @@ def _side(study: Study, system: str) -> Side:
 
 def _published(here: Here, sides: tuple[Side, Side], cells: Sequence[CellResults]) -> str:
     """Return both recipes as they were run here: each side by its own framework, and both on one entry."""
+    if not any(side.recipes.get(here.workload) for side in sides):
+        return f"{sides[0].system}, {sides[1].system}: their programs cannot be run here, no recipe of them is known."
     runs = [_recipe_runs(side.recipes.get(here.workload, ""), cells) for side in sides]
     parts = []
     for side, mine in zip(sides, runs, strict=True):
@@ -151,7 +153,8 @@ def _absent(side: Side, mine: CellResults) -> str:
     bare = mine.measured[(mine.measured["language"] == side.language) & (mine.measured["runner_class"] == "baseline")]
     what = " or ".join(side.frameworks) or f"a framework of {side.language}"
     only = f"; only the bare language was ({', '.join(sorted(set(bare['runner'])))})" if len(bare) else ""
-    return f"{side.system}: {what} is {NOT_MEASURED_YET} on {mine.cell.workload}{only}."
+    who = "" if what == side.system else f"{side.system}: "
+    return f"{who}{what} is {NOT_MEASURED_YET} on {mine.cell.workload}{only}."
 
 
 def _compared(mine: CellResults, here: Here, entries: Sequence[Sequence[str]]) -> tuple[str, Outcome]:

@@ -9,11 +9,11 @@ from analysis import queries
 from analysis.cells import CellResults
 from analysis.costs import TargetSeconds
 from analysis.prices import Price, Rates
-from analysis.pricing import cost_words, known_seconds, no_price, with_interval
+from analysis.pricing import cost_words, known_seconds, no_price, times_told, with_interval
 from analysis.tables import Table
 from analysis.words import seconds
 
-COLUMNS = ("entry", "runs", "e2e seconds to the target", "costs")
+COLUMNS = ("entry", "runs", "e2e seconds to the target")
 AS_WITH_SECONDS = (
     "On one machine the costs of two entries stand to each other as their seconds do, so the verdicts of the e2e clock "
     "hold for them too."
@@ -35,15 +35,17 @@ def cost_part(mine: CellResults, rates: Rates) -> dict[str, Any]:
 
 def cost_table(mine: CellResults, known: Mapping[str, TargetSeconds], price: Price) -> Table:
     """Return seconds and costs of each entry, with their intervals."""
+    times = times_told(known.values(), price)
+    columns = (*COLUMNS, "costs" if times == 1 else f"{times:,} times cost")
     rows = [
         (
             mine.label(entry),
             known[entry].runs,
             with_interval(seconds(known[entry].seconds), known[entry].interval, seconds),
-            cost_words(known[entry], price),
+            cost_words(known[entry], price, times),
         )
         for entry in mine.entries
         if entry in known
     ]
     caption = f"What reaching the target costs at {price.words}; 95 % intervals in brackets"
-    return Table(caption=caption, columns=COLUMNS, rows=rows, numeric=COLUMNS[1:])
+    return Table(caption=caption, columns=columns, rows=rows, numeric=columns[1:])

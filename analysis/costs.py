@@ -23,14 +23,14 @@ class TargetSeconds:
     seconds: float
     interval: Interval | None  # 95 %; none from a single run
 
-    def at(self, per_hour: float) -> tuple[float, Interval | None]:
-        """Return what they cost at a price per hour, with the interval: the price has no uncertainty.
+    def at(self, per_hour: float, times: int = 1) -> tuple[float, Interval | None]:
+        """Return what they cost that many times at a price per hour, with the interval: the price has no uncertainty.
 
         >>> one = TargetSeconds(entry="a", runs=2, seconds=36.0, interval=Interval(18.0, 72.0))
         >>> one.at(2.0)
         (0.02, Interval(low=0.01, high=0.04))
         """
-        rate = per_hour / HOUR_S
+        rate = times * per_hour / HOUR_S
         ends = Interval(self.interval.low * rate, self.interval.high * rate) if self.interval else None
         return self.seconds * rate, ends
 

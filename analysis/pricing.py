@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
@@ -12,6 +12,9 @@ from analysis.finding import Cell, Finding
 from analysis.findings import epochs_to_target, gate_passed
 from analysis.prices import PRICES, Price
 from analysis.statistics import Interval
+
+TOO_LITTLE = 0.01  # of a currency: its smallest coin
+MANY = 1000
 
 
 def known_seconds(cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame) -> dict[str, TargetSeconds]:
@@ -23,10 +26,16 @@ def known_seconds(cell: Cell, runs: pd.DataFrame, epochs: pd.DataFrame) -> dict[
     return target_seconds(runs, epochs, pooled) if pooled else {}
 
 
-def cost_words(one: TargetSeconds, price: Price) -> str:
-    """Return the cost of one entry with its interval in brackets."""
-    cost, interval = one.at(price.per_hour)
+def cost_words(one: TargetSeconds, price: Price, times: int = 1) -> str:
+    """Return the cost of one entry, that many times, with its interval in brackets."""
+    cost, interval = one.at(price.per_hour, times)
     return f"{with_interval(tables.number(cost), interval, tables.number)} {price.currency}"
+
+
+def times_told(known: Iterable[TargetSeconds], price: Price) -> int:
+    """Return how many trainings to tell the cost of: a thousand where one costs less than a hundredth."""
+    cheapest = min((one.at(price.per_hour)[0] for one in known), default=1.0)
+    return 1 if cheapest >= TOO_LITTLE else MANY
 
 
 def no_price(machine: str) -> str:
@@ -41,9 +50,12 @@ def cost_note(finding: Finding, known: Mapping[str, TargetSeconds], price: Price
     """Return what the target costs on both entries of a finding; empty where one of them never got there."""
     if finding.baseline not in known or finding.candidate not in known:
         return ""
-    theirs, ours = (cost_words(known[entry], price) for entry in (finding.baseline, finding.candidate))
+    sides = [known[entry] for entry in (finding.baseline, finding.candidate)]
+    times = times_told(sides, price)
+    theirs, ours = (cost_words(one, price, times) for one in sides)
+    what = "reaching the target" if times == 1 else f"reaching the target {times:,} times"
     return (
-        f"at {price.words} reaching the target costs {theirs} on {finding.baseline} and {ours} on {finding.candidate} "
+        f"at {price.words} {what} costs {theirs} on {finding.baseline} and {ours} on {finding.candidate} "
         "(95 % intervals in brackets)"
     )
 

@@ -36,7 +36,8 @@ def speed_up_table(sweep: Sweep) -> Table:
         rows.append((label, *(found.get(place, tables.NOTHING) for place in places)))
     columns = ("entry", *(str(getattr(mine.cell, sweep.axis)) for mine in sweep.cells))
     efficiency = ", in brackets its efficiency" if sweep.axis == "threads" else ""
-    caption = f"Speed-up against the smallest number of the entry ({AXES[sweep.axis]}){efficiency} ({sweep.rest})"
+    first = "smallest batch size" if sweep.axis == "batch_size" else f"fewest {AXES[sweep.axis]}"
+    caption = f"Speed-up against an entry's {first}{efficiency} ({sweep.rest})"
     return Table(caption=caption, columns=columns, rows=rows, numeric=columns[1:])
 
 
@@ -71,7 +72,7 @@ def law_cells(places: Sequence[float], seconds: Sequence[float], axis: str) -> t
         serial,
         _share(universal.contention, universal.contention_interval),
         _share(universal.coherency, universal.coherency_interval, digits=3),
-        f"{universal.fastest:.3g} {axis}" if math.isfinite(universal.fastest) else "ever more",
+        f"{universal.fastest:.0f} {axis}" if universal.fastest <= max(places) else f"beyond {max(places):g} {axis}",
         _better(law, universal),
     )
 

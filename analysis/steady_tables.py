@@ -87,7 +87,7 @@ def _row(mine: CellResults, entry: str, runs: pd.DataFrame) -> tuple[object, ...
         mine.label(entry),
         f"{len(steady)} of {len(runs)}",
         seconds(float(before.median())),
-        ends if len(steady) > 1 else tables.NOTHING,
+        ends if before.min() < before.max() else tables.NOTHING,
         seconds(float(steady["steady_step_s"].astype(float).median())),
     )
 

@@ -14,7 +14,7 @@ from analysis.axis_charts import Axes, axis_lines
 from analysis.cells import CellResults
 from analysis.finding import Cell
 from analysis.render import Chart
-from analysis.scaling import crossovers
+from analysis.scaling import Crossover, crossovers
 from analysis.sentences import seconds
 from analysis.tables import Table
 from analysis.words import cell_words
@@ -118,11 +118,17 @@ def sweep_words(sweep: Sweep) -> list[str]:
         both = wide[[one, other]].dropna()
         both = both[(both.index > 0) & (both > 0).all(axis=1)]  # no workers is no place on a log axis
         found += [
-            f"{one} and {other} change places between {AXES[sweep.axis]} {turn.low:g} and {turn.high:g} "
+            f"{one} and {other} change places between {_places(sweep.axis, turn)} "
             f"(at about {turn.at:.3g} if the lines are straight there)."
             for turn in crossovers(list(both.index), list(both[one]), list(both[other]))
         ]
     return found
+
+
+def _places(axis: str, turn: Crossover) -> str:
+    """Return two places of an axis: "1 and 2 threads", "batch sizes 32 and 128"."""
+    between = f"{turn.low:g} and {turn.high:g}"
+    return f"batch sizes {between}" if axis == "batch_size" else f"{between} {AXES[axis]}"
 
 
 def _along(cells: Sequence[CellResults], axis: str) -> list[CellResults]:

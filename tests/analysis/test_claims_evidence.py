@@ -140,6 +140,18 @@ def test_a_program_that_is_not_known_cannot_be_run() -> None:
     )
 
 
+def test_two_programs_that_are_not_known_are_said_once():
+    """The forum names frameworks and no program."""
+    forum = next(study for study in read_studies() if study.study == "forum")
+    here = next(here for claim in forum.claim for here in claim.here)
+    candidate, baseline = here.candidate, here.baseline
+
+    found = evidence(forum, here, [])
+    assert found.as_published == (
+        f"{candidate}, {baseline}: their programs cannot be run here, no recipe of them is known."
+    )
+
+
 def test_memory_and_processor_use_are_medians_without_a_verdict() -> None:
     """Less memory points the same way; as many busy cores are equal."""
     axon = dataclasses.replace(FLUX, runner="elixir_axon", language="Elixir", framework="Axon")

@@ -16,8 +16,9 @@ from analysis import costs, pricing
 from analysis.cells import cell_results
 from analysis.commands import app
 from analysis.cost_tables import cost_part
-from analysis.costs import target_seconds
+from analysis.costs import TargetSeconds, target_seconds
 from analysis.prices import PRICES, Price, PriceError, Rates, read_prices
+from analysis.pricing import cost_words, times_told
 from analysis.statistics import Effect
 from tests.analysis.builders import JAX, PYTORCH, Campaign, frames_of
 from tests.analysis.sites import results_of, visible_text, write_store
@@ -135,6 +136,16 @@ def test_the_page_has_a_table_with_source_and_date_or_a_sentence():
     assert cost_part(never, Rates(machines=machines, prices=[PRICE])) == {"table": None, "words": ""}
 
 
+def test_what_costs_less_than_a_coin_is_told_for_a_thousand_times():
+    """4.4 s at 3.6 an hour are 0.0044: nobody reads that."""
+    found = seconds().values()
+
+    assert times_told(found, PRICE) == 1000
+    assert times_told(found, PRICE.model_copy(update={"per_hour": 36.0})) == 1
+    assert times_told([], PRICE) == 1
+    assert cost_words(TargetSeconds(entry="a", runs=1, seconds=10.0, interval=None), PRICE, 1000) == "10 EUR"
+
+
 def test_prices_are_read_from_the_stores_folder_or_not_at_all(tmp_path):
     """No file, no price; nothing is asked of anybody."""
     assert read_prices(tmp_path) == ()
@@ -172,7 +183,7 @@ def test_compare_says_the_cost_on_the_e2e_clock_alone(tmp_path):
     after = " ".join(CliRunner().invoke(app, asked, catch_exceptions=False).stdout.split())
 
     assert "price " not in before
-    assert after.count("at 3.6 EUR per hour (a list, 2026-11-01) reaching the target costs") == 1
+    assert after.count("at 3.6 EUR per hour (a list, 2026-11-01) reaching the target 1,000 times costs") == 1
     assert "EUR on python_pytorch:eager and" in after
 
 

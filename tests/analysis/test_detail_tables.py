@@ -181,7 +181,7 @@ def test_threads_have_speed_up_efficiency_the_laws_and_the_place_of_a_change():
     assert laws["python_jax"][0].startswith("50.0 % (")
     assert laws["python_jax"][1].startswith("50.0 % (")
     assert laws["python_jax"][2].startswith("0.000 % (0.000 to ")
-    assert sweep_words(sweep)[0].startswith("python_jax and python_pytorch change places between threads 1 and 2")
+    assert sweep_words(sweep)[0].startswith("python_jax and python_pytorch change places between 1 and 2 threads ")
 
 
 def test_too_few_threads_for_a_law_are_said():

@@ -55,10 +55,8 @@ def test_each_entry_says_how_many_runs_after_how_long_and_how_fast():
     """Nine of ten, 1.02 to 1.10 s: a median of 1.06 s, and 4 ms per step; the control is left out."""
     table = steady_table(cell_of(rows_with(jax_late)))
 
-    assert [tuple(row) for row in table.rows] == [
-        ("python_pytorch", "10 of 10", "0.000 s", "0.000 s to 0.000 s", "2.00 ms"),
-        ("python_jax", "9 of 10", "1.06 s", "1.02 s to 1.10 s", "4.00 ms"),
-    ] or [row[:2] for row in table.rows] == [("python_pytorch", "10 of 10"), ("python_jax", "9 of 10")]
+    assert [row[:2] for row in table.rows] == [("python_pytorch", "10 of 10"), ("python_jax", "9 of 10")]
+    assert table.rows[0][2:4] == ("0 s", "–")
     assert table.rows[1][2:4] == ("1.06 s", "1.02 s to 1.10 s")
 
 
