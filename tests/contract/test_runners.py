@@ -18,6 +18,8 @@ from tests.collector.test_collect import Silent
 
 # The other workloads are gated by `deadheat gate --all`: too long for a test.
 PAIRS = [(n, w) for n in known_runners() for w in ("mnist_mlp", "mnist_lenet") if w in read_runner(n).workloads]
+PAIRS += [("elixir_beam:parallel", "mnist_mlp")]  # another program than the default
+BACKENDS = ("exla", "torchx", "emlx")  # of elixir_axon: packages of their own, of which a machine may have some
 
 
 def suite(*runners: str, workload: str) -> Suite:
@@ -27,9 +29,15 @@ def suite(*runners: str, workload: str) -> Suite:
 
 def description_or_skip(name: str):
     try:
-        return probe_description(read_runner(name))
+        return probe_description(read_runner(name.partition(":")[0]))
     except RunnerUnavailableError as reason:
         pytest.skip(str(reason))
+
+
+def entry_or_skip(name: str) -> str:
+    """Return the entry to try: the runner's default, of Axon the first backend that is built here."""
+    told = description_or_skip(name)
+    return next(f"{name}:{b}" for b in BACKENDS if b in told.versions) if name == "elixir_axon" else name
 
 
 @pytest.mark.parametrize("name", known_runners())
@@ -61,12 +69,13 @@ def test_a_runner_supports_only_workloads_that_exist(name):
 @pytest.mark.parametrize(("name", "workload"), PAIRS)
 def test_a_runner_passes_the_gate_on_real_data(fresh_store, name, workload):
     """Every part that the model has, against the float64 reference."""
-    cells = expand_suite(suite(name, workload=workload))
+    entry = entry_or_skip(name)
+    cells = expand_suite(suite(entry, workload=workload))
     setting = GateSetting(
         store=fresh_store,
         executor=LocalExecutor(),
         data=verified_data,
-        descriptions={name: description_or_skip(name)},
+        descriptions={name.partition(":")[0]: description_or_skip(name)},
     )
     (result,) = gate_entries(proofs_of(cells), setting, print).values()
 
@@ -77,9 +86,9 @@ def test_a_runner_passes_the_gate_on_real_data(fresh_store, name, workload):
 @pytest.mark.parametrize("name", [n for n in known_runners() if "mnist_mlp" in read_runner(n).workloads])
 def test_a_runner_trains_as_the_contract_says(fresh_store, small_data: DataFiles, name):
     """Whole epochs with a smaller last batch, four evaluations each: every event in order, every example counted."""
-    description_or_skip(name)
+    entry = entry_or_skip(name)
     setting = Setting(executor=LocalExecutor(), data=lambda _: small_data)
-    collect(suite("fake", name, workload="mnist_mlp"), fresh_store, setting, Silent())
+    collect(suite("fake", entry, workload="mnist_mlp"), fresh_store, setting, Silent())
 
     run = fresh_store.query("select * from runs where runner = ?", [name]).iloc[0]
     assert (run["status"], run["message"]) == ("completed", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from collector.axes import Change, effective_workload
 from collector.data_files import DataFiles, write_idx
 from collector.events import EpochStop, EvalStop, Event, read_events
 from collector.inputs import architecture_of, base_trial, batch_order, steps_order, write_arrays
+from collector.launch import Ending, Launch, launch_run
 from collector.matrix import Cell
 from collector.reference import initial_weights
 from collector.runner import (
@@ -215,3 +217,78 @@ def test_a_broken_data_file_ends_the_log_with_the_reason(data: DataFiles, tmp_pa
 
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1].startswith(f"{broken}: got 501775 bytes")
+
+
+@pytest.mark.usefixtures("elixir")
+def test_two_processes_compute_the_very_numbers_of_one(data: DataFiles, tmp_path: Path) -> None:
+    """The variant `parallel` shares the hidden units out: losses and evaluations are those of `default`."""
+    told = []
+    for variant in ("default", "parallel"):
+        (tmp_path / variant).mkdir()
+        trial = trial_of("train", data, tmp_path / variant, batch_size=48, variant=variant, threads=2)
+        process, events = run_trial(trial, tmp_path / variant)
+        assert process.returncode == 0, process.stderr
+        losses = [event.train_loss for event in events if isinstance(event, EpochStop)]
+        told.append((losses, [(event.correct, event.loss) for event in events if isinstance(event, EvalStop)]))
+
+    assert told[0] == told[1]
+
+
+@pytest.mark.usefixtures("elixir")
+def test_divergence_in_another_process_is_a_diverged_event(data: DataFiles, tmp_path: Path) -> None:
+    """What a worker cannot compute ends the run in order too."""
+    trial = trial_of("steps", data, tmp_path, learning_rate=1e200, variant="parallel", threads=2)
+    process, events = run_trial(trial, tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert events[-1].kind == "diverged"
+
+
+@pytest.mark.usefixtures("elixir")
+def test_a_path_may_hold_any_letter_in_any_locale(
+    data: DataFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a trial are found where the locale knows ASCII only; nobody warns."""
+    monkeypatch.setenv("LC_ALL", "C")
+    folder = tmp_path / "Prüfstand 計測"
+    folder.mkdir()
+    process, events = run_trial(trial_of("steps", data, folder), folder)
+
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert events[-1].kind == "run_stop"
+
+
+def launched(code: str, folder: Path, *limits: str) -> Ending:
+    """Run Elixir code in place of the runner, with its options and its environment."""
+    command = [*limits, *resolve_command(RUNNER, threads=1)[:-1], "-e", code]
+    environment = runner_environment(RUNNER, threads=1)
+    cores = sorted(os.sched_getaffinity(0))[:1]
+    return launch_run(Launch(command=command, environment=environment, folder=folder, cores=cores, timeout_s=60))
+
+
+@pytest.mark.usefixtures("elixir")
+def test_a_heap_that_cannot_grow_is_told_in_its_own_words_without_a_dump(tmp_path: Path) -> None:
+    """The reason of the crash is the message of the record; no erl_crash.dump is left behind."""
+    ending = launched("[] = List.duplicate(0.5, 1_000_000_000)", tmp_path, "prlimit", "--as=3000000000")
+
+    assert ending.status == "out_of_memory"
+    assert re.fullmatch(r"exit code \d+: .*Cannot allocate \d+ bytes of memory.*", ending.message)
+    assert not list(tmp_path.glob("*.dump"))
+
+
+@pytest.mark.usefixtures("elixir")
+def test_a_crash_of_native_code_is_named_by_its_signal_without_a_dump(tmp_path: Path) -> None:
+    """What LibTorch or MLX would do to the virtual machine."""
+    ending = launched('System.cmd("kill", ["-SEGV", System.pid()]); Process.sleep(:infinity)', tmp_path)
+
+    assert (ending.status, ending.message) == ("crashed", "killed by SIGSEGV: log.txt is empty")
+    assert not list(tmp_path.glob("*.dump"))
+
+
+@pytest.mark.usefixtures("elixir")
+def test_a_virtual_machine_that_ends_itself_tells_why_without_a_dump(tmp_path: Path) -> None:
+    """The last words of the BEAM, which otherwise are the name of its dump."""
+    ending = launched(":erlang.halt(~c'no more atoms')", tmp_path)
+
+    assert (ending.status, ending.message) == ("crashed", "exit code 1: no more atoms")
+    assert not list(tmp_path.glob("*.dump"))

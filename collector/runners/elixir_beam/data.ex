@@ -19,9 +19,6 @@ defmodule ElixirBeam.Data do
   @typedoc "The standardised value of each pixel value."
   @type palette :: tuple
 
-  @typedoc "Images and labels of one step."
-  @type batch :: {[Vector.t()], [byte]}
-
   @doc "Reads one half of the data set: `train` or `test`."
   @spec read!(Trial.t(), String.t()) :: t
   def read!(trial, half) do
@@ -61,12 +58,14 @@ defmodule ElixirBeam.Data do
     List.to_tuple(for pixel <- 0..255, do: float32(float32(float32(pixel / 255) - mean) / std))
   end
 
-  @doc "Gathers the examples that `indices` name, from 0."
-  @spec batch(t, palette, [non_neg_integer]) :: batch
-  def batch(%__MODULE__{image_bytes: size} = data, palette, indices) do
-    images = for i <- indices, do: data.pixels |> binary_part(i * size, size) |> Vector.lookup(palette)
-    {images, for(i <- indices, do: :binary.at(data.labels, i))}
-  end
+  @doc "Gathers the images of the examples that `indices` name, from 0."
+  @spec images(t, palette, [non_neg_integer]) :: [Vector.t()]
+  def images(%__MODULE__{image_bytes: size, pixels: pixels}, palette, indices),
+    do: for(i <- indices, do: pixels |> binary_part(i * size, size) |> Vector.lookup(palette))
+
+  @doc "The labels of the examples that `indices` name, from 0."
+  @spec labels(t, [non_neg_integer]) :: [byte]
+  def labels(%__MODULE__{labels: labels}, indices), do: for(i <- indices, do: :binary.at(labels, i))
 
   defp float32(x) do
     <<rounded::float-32>> = <<x::float-32>>

@@ -4,7 +4,7 @@ defmodule ElixirBeam.Gate do
   """
 
   alias Deadheat.{Events, Npy, Trial}
-  alias ElixirBeam.{Data, Model, Optimizer, Runtime, Setup, Train}
+  alias ElixirBeam.{Model, Runtime, Setup, Train}
 
   # Examples of one call in part G.
   @dropout_batch 256
@@ -13,24 +13,30 @@ defmodule ElixirBeam.Gate do
   @spec run(Setup.t(), Events.t()) :: :ok
   def run(setup, events) do
     output = Trial.text!(setup.trial, "output")
-    state = Train.initial_state(setup, Trial.float!(setup.trial, "gate.dropout_rate"))
-    batches = setup.order |> Enum.concat() |> Stream.map(&Data.batch(setup.train, setup.palette, &1))
+    [first, second | _] = batches = Enum.concat(setup.order)
 
-    frozen_losses(state, batches, output)
-    first_gradient(state, Enum.at(batches, 0), output)
-    given_updates(state, Model.read!(Trial.text!(setup.trial, "gate.gradients")), output)
-    two_steps(state, Enum.take(batches, 2), output)
-    dropout(setup, state.parameters, output)
-    evaluation(setup, Model.new(Model.read!(Trial.text!(setup.trial, "gate.checkpoint"))), output)
+    with_state(setup, &frozen_losses(&1, setup, batches, output))
+    with_state(setup, fn state -> state |> Train.gradient(setup, first) |> Model.write!(output, "b.gradient.") end)
+    with_state(setup, &given_updates(&1, Model.read!(Trial.text!(setup.trial, "gate.gradients")), output))
+    with_state(setup, &two_steps(&1, setup, [first, second], output))
+    dropout(setup, hd(first), output)
+    evaluation(%{setup | parameters: Model.new(Model.read!(Trial.text!(setup.trial, "gate.checkpoint")))}, output)
     Events.write(events, :run_stop, Runtime.facts())
   end
 
+  # Each part starts from the gate weights and fresh optimizers.
+  defp with_state(setup, part) do
+    state = Train.initial_state(setup, Trial.float!(setup.trial, "gate.dropout_rate"))
+    part.(state)
+    Train.stop(state)
+  end
+
   # Part A.
-  defp frozen_losses(state, batches, output) do
+  defp frozen_losses(state, setup, batches, output) do
     results =
-      Enum.map(batches, fn {_, labels} = batch ->
-        {loss, logits, _} = Model.loss(state.parameters, batch, state.dropout)
-        {loss / length(labels), logits}
+      Enum.map(batches, fn indices ->
+        {loss, logits, _} = Train.loss(state, setup, indices)
+        {loss / length(indices), logits}
       end)
 
     {losses, [first | _]} = Enum.unzip(results)
@@ -38,60 +44,50 @@ defmodule ElixirBeam.Gate do
     write_rows!(first, output, "a.logits")
   end
 
-  # Part B.
-  defp first_gradient(state, batch, output) do
-    {gradient, _, _} = Model.gradient(state.parameters, batch, state.dropout)
-    Model.write!(gradient, output, "b.gradient.")
-  end
-
   # Part C: each file holds all given gradients of one parameter.
   defp given_updates(state, arrays, output) do
-    gradients =
-      arrays
-      |> Enum.map(fn {name, array} -> array |> Npy.split() |> Enum.map(&{name, &1}) end)
-      |> Enum.zip_with(&Model.new(Map.new(&1)))
-
-    {parameters, _} =
-      Enum.reduce(gradients, {state.parameters, state.optimizer}, fn gradient, {parameters, optimizer} ->
-        Optimizer.update(optimizer, parameters, gradient)
-      end)
-
-    Model.write!(parameters, output, "c.weights.")
+    arrays
+    |> Enum.map(fn {name, array} -> array |> Npy.split() |> Enum.map(&{name, &1}) end)
+    |> Enum.zip_with(&Model.new(Map.new(&1)))
+    |> Enum.reduce(state, &Train.update(&2, &1))
+    |> Train.parameters()
+    |> Model.write!(output, "c.weights.")
   end
 
   # Part D.
-  defp two_steps(state, batches, output) do
-    Enum.reduce(Enum.with_index(batches, 1), state, fn {batch, number}, state ->
-      {state, _} = Train.step(state, batch)
-      Model.write!(state.parameters, output, "d.weights#{number}.")
+  defp two_steps(state, setup, batches, output) do
+    Enum.reduce(Enum.with_index(batches, 1), state, fn {indices, number}, state ->
+      {state, _} = Train.step(state, setup, indices)
+      state |> Train.parameters() |> Model.write!(output, "d.weights#{number}.")
       state
     end)
   end
 
   # Part F.
-  defp evaluation(setup, checkpoint, output) do
-    predictions = setup |> Train.evaluate(checkpoint) |> Enum.to_list()
-    score = Train.score(predictions)
-    write_rows!(Enum.map(predictions, fn {logits, _} -> logits end), output, "f.logits")
-    write!([score.correct], output, "f.correct")
-    write!([score.loss], output, "f.loss")
+  defp evaluation(setup, output) do
+    with_state(setup, fn state ->
+      predictions = setup |> Train.evaluate(state) |> Enum.to_list()
+      score = Train.score(predictions)
+      write_rows!(Enum.map(predictions, fn {logits, _} -> logits end), output, "f.logits")
+      write!([score.correct], output, "f.correct")
+      write!([score.loss], output, "f.loss")
+    end)
   end
 
   # Part G: the same example again and again, each time with masks of its own.
-  defp dropout(setup, parameters, output) do
-    [[[first | _] | _] | _] = setup.order
-    batch = Data.batch(setup.train, setup.palette, List.duplicate(first, @dropout_batch))
+  defp dropout(setup, example, output) do
     rate = Trial.float!(setup.trial, "model.dropout_rate")
-    generator = Model.dropout(rate, Trial.integer!(setup.trial, "seed"))
     calls = div(Trial.integer!(setup.trial, "gate.dropout_repeats"), @dropout_batch)
+    state = Train.initial_state(setup, rate)
 
     {parts, _} =
-      Enum.map_reduce(1..calls//1, generator, fn _, generator ->
-        {_, logits, generator} = Model.loss(parameters, batch, generator)
-        {logits, generator}
+      Enum.map_reduce(1..calls//1, state, fn _, state ->
+        {_, logits, state} = Train.loss(state, setup, List.duplicate(example, @dropout_batch))
+        {logits, state}
       end)
 
     if rate > 0, do: parts |> Enum.concat() |> write_rows!(output, "g.logits")
+    Train.stop(state)
   end
 
   defp write_rows!([row | _] = rows, output, name),

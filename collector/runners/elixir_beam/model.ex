@@ -8,7 +8,7 @@ defmodule ElixirBeam.Model do
   """
 
   alias Deadheat.Npy
-  alias ElixirBeam.{Data, Tensor, Vector}
+  alias ElixirBeam.{Tensor, Vector}
 
   @names ["hidden.weight", "hidden.bias", "output.weight", "output.bias"]
 
@@ -45,49 +45,57 @@ defmodule ElixirBeam.Model do
   @spec dropout(float, non_neg_integer) :: dropout
   def dropout(rate, seed), do: {rate, :rand.mwc59_seed(seed)}
 
-  @doc "The logits of each image, in evaluation mode."
-  @spec logits(parameters, [Vector.t()]) :: [[float]]
-  def logits(parameters, images) do
-    # A row of weights meets these images one after the other: few enough to stay in the cache until the next row.
-    images
-    |> Enum.chunk_every(64)
-    |> Enum.flat_map(fn images -> parameters |> forward(images, :none) |> elem(2) end)
-  end
+  @doc "The names of the hidden layer's parameters."
+  @spec hidden_names() :: [String.t()]
+  def hidden_names, do: ["hidden.weight", "hidden.bias"]
+
+  @doc "What each hidden unit gives for each image, before ReLU: a list over the images for each unit."
+  @spec outputs(parameters, [Vector.t()]) :: [[float]]
+  def outputs(parameters, images), do: dense(parameters, "hidden", images)
+
+  @doc "The logits of each image, in evaluation mode, from what the hidden units gave."
+  @spec logits(parameters, [[float]]) :: [[float]]
+  def logits(parameters, outputs), do: parameters |> forward(outputs, :none) |> elem(2)
 
   @doc "The sum of the losses of the examples, and their logits, in training mode; the state of dropout goes on."
-  @spec loss(parameters, Data.batch(), dropout) :: {float, [[float]], dropout}
-  def loss(parameters, {images, labels}, dropout) do
-    {_, _, logits, dropout} = forward(parameters, images, dropout)
+  @spec loss(parameters, [[float]], [byte], dropout) :: {float, [[float]], dropout}
+  def loss(parameters, outputs, labels, dropout) do
+    {_, _, logits, dropout} = forward(parameters, outputs, dropout)
     {logits |> Enum.zip_with(labels, &cross_entropy/2) |> Enum.sum(), logits, dropout}
   end
 
-  @doc "The gradient of the mean loss of a batch, the sum of its losses, and the state of dropout after it."
-  @spec gradient(parameters, Data.batch(), dropout) :: {parameters, float, dropout}
-  def gradient(parameters, {images, labels}, dropout) do
-    {units, activations, logits, dropout} = forward(parameters, images, dropout)
+  @doc """
+  The gradient of the mean loss with respect to the output layer; what pulls at each hidden unit, for each image; the
+  sum of the losses; and the state of dropout after it.
+  """
+  @spec gradient_above(parameters, [[float]], [byte], dropout) :: {parameters, [[float]], float, dropout}
+  def gradient_above(parameters, outputs, labels, dropout) do
+    {units, activations, logits, dropout} = forward(parameters, outputs, dropout)
     losses = Enum.zip_with(logits, labels, &cross_entropy/2)
     # What each example's logits pull at; the loss is the mean over the batch.
     pulls = Enum.zip_with(logits, labels, &softmax_error(&1, &2, 1 / length(labels)))
     pulls_by_class = transpose(pulls)
-    unit_pulls = back_through_output(parameters["output.weight"], pulls, units, dropout)
 
     gradient = %{
       "output.weight" => like(parameters["output.weight"], Enum.map(pulls_by_class, &Vector.combine(&1, activations))),
-      "output.bias" => Tensor.new(Enum.map(pulls_by_class, &Enum.sum/1)),
-      "hidden.weight" => like(parameters["hidden.weight"], Enum.map(unit_pulls, &combine_active(&1, images))),
-      "hidden.bias" => Tensor.new(Enum.map(unit_pulls, &Enum.sum/1))
+      "output.bias" => Tensor.new(Enum.map(pulls_by_class, &Enum.sum/1))
     }
 
-    {gradient, Enum.sum(losses), dropout}
+    {gradient, back_through_output(parameters["output.weight"], pulls, units, dropout), Enum.sum(losses), dropout}
+  end
+
+  @doc "The gradient with respect to the hidden layer, from what pulls at each of its units."
+  @spec gradient_below(parameters, [[float]], [Vector.t()]) :: parameters
+  def gradient_below(parameters, pulls, images) do
+    %{
+      "hidden.weight" => like(parameters["hidden.weight"], Enum.map(pulls, &Vector.combine_active(&1, images))),
+      "hidden.bias" => Tensor.new(Enum.map(pulls, &Enum.sum/1))
+    }
   end
 
   # Activations by unit and by image, logits by image, dropout.
-  defp forward(parameters, images, dropout) do
-    {units, dropout} =
-      parameters
-      |> dense("hidden", images)
-      |> Enum.map_reduce(dropout, &activate/2)
-
+  defp forward(parameters, outputs, dropout) do
+    {units, dropout} = Enum.map_reduce(outputs, dropout, &activate/2)
     activations = units |> transpose() |> Enum.map(&Vector.from_list/1)
     {units, activations, parameters |> dense("output", activations) |> transpose(), dropout}
   end
@@ -131,21 +139,6 @@ defmodule ElixirBeam.Model do
 
   defp mask([_ | pulls], [_ | outputs], scale), do: [0.0 | mask(pulls, outputs, scale)]
   defp mask([], [], _), do: []
-
-  # A unit that was never active still needs a row: one term, although its factor is zero.
-  defp combine_active(pulls, images) do
-    case active(pulls, images, [], []) do
-      {[], []} -> Vector.scale(hd(images), 0.0)
-      {factors, vectors} -> Vector.combine(factors, vectors)
-    end
-  end
-
-  defp active([pull | pulls], [image | images], factors, vectors) when pull != 0.0 do
-    active(pulls, images, [pull | factors], [image | vectors])
-  end
-
-  defp active([_ | pulls], [_ | images], factors, vectors), do: active(pulls, images, factors, vectors)
-  defp active([], [], factors, vectors), do: {factors, vectors}
 
   @doc "The loss of one example."
   @spec cross_entropy([float], byte) :: float

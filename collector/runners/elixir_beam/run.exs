@@ -18,9 +18,9 @@ Code.require_file("events.ex", shared)
 alias Deadheat.Events
 
 compile_all = fn ->
-  for file <- ~w(gc trial npy idx), do: Code.require_file(file <> ".ex", shared)
+  for file <- ~w(gc trial npy idx schedule), do: Code.require_file(file <> ".ex", shared)
 
-  for file <- ~w(runtime unroll vector tensor data model optimizer setup train gate) do
+  for file <- ~w(runtime unroll vector tensor data model optimizer setup share workers train gate) do
     Code.require_file(file <> ".ex", __DIR__)
   end
 end

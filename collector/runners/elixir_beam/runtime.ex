@@ -9,13 +9,18 @@ defmodule ElixirBeam.Runtime do
   # a chunk). A larger heap is collected less often, but at 128 MB touching it first costs more than that saves.
   @heap_words 8_000_000
 
-  @doc "Sizes the heap of the calling process, and starts to account for its collections."
+  @doc "Sizes the heap of the calling process, and starts to account for collections."
   @spec prepare() :: :ok
   def prepare do
-    Process.flag(:min_heap_size, @heap_words)
-    # Every step replaces all weights and moments: an old generation would only collect the dead.
-    Process.flag(:fullsweep_after, 0)
+    for {flag, value} <- heap(1), do: Process.flag(flag, value)
     Gc.start()
+  end
+
+  @doc "What a process is started with that does one of `count` equal parts of a step."
+  @spec heap(pos_integer) :: keyword
+  def heap(count) do
+    # Every step replaces all weights and moments: an old generation would only collect the dead.
+    [min_heap_size: div(@heap_words, count), fullsweep_after: 0]
   end
 
   @doc "What `run_stop` reports."

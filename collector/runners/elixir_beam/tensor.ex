@@ -3,7 +3,7 @@ defmodule ElixirBeam.Tensor do
   One weight matrix or bias as rows of vectors. A bias is a matrix of one row.
   """
 
-  alias Deadheat.Npy
+  alias Deadheat.{Npy, Schedule}
   alias ElixirBeam.Vector
 
   @enforce_keys [:shape, :rows]
@@ -33,6 +33,22 @@ defmodule ElixirBeam.Tensor do
   @doc "The elements in C order."
   @spec to_list(t) :: [float]
   def to_list(%__MODULE__{shape: shape, rows: rows}), do: Enum.flat_map(rows, &Vector.to_list(&1, List.last(shape)))
+
+  @doc "The tensor in `count` parts along its first axis, which differ by one row at most."
+  @spec split(t, pos_integer) :: [t]
+  def split(%__MODULE__{shape: [_, columns], rows: rows}, count),
+    do: for(rows <- Schedule.cut(rows, count), do: %__MODULE__{shape: [length(rows), columns], rows: rows})
+
+  def split(%__MODULE__{shape: [_]} = tensor, count), do: tensor |> to_list() |> Schedule.cut(count) |> Enum.map(&new/1)
+
+  @doc "The tensor whose parts these are."
+  @spec join([t, ...]) :: t
+  def join([%__MODULE__{shape: [_, columns]} | _] = parts) do
+    rows = Enum.flat_map(parts, & &1.rows)
+    %__MODULE__{shape: [length(rows), columns], rows: rows}
+  end
+
+  def join([%__MODULE__{shape: [_]} | _] = parts), do: parts |> Enum.flat_map(&to_list/1) |> new()
 
   @doc "A tensor of zeros, of the same shape."
   @spec zeros_like(t) :: t

@@ -3,11 +3,16 @@ defmodule ElixirBeam.Train do
   Trains, evaluates, and writes the events of both. Modes `train` and `steps`.
   """
 
-  alias Deadheat.{Events, Trial}
-  alias ElixirBeam.{Data, Model, Optimizer, Runtime, Setup}
+  alias Deadheat.{Events, Schedule, Trial}
+  alias ElixirBeam.{Data, Model, Optimizer, Runtime, Setup, Share, Workers}
 
-  @typedoc "What a step changes."
-  @type state :: %{parameters: Model.parameters(), optimizer: Optimizer.t(), dropout: Model.dropout()}
+  @typedoc "What a step changes: the hidden layer, wherever it is; the output layer and its optimizer; dropout."
+  @type state :: %{
+          hidden: Share.t() | Workers.t(),
+          output: Model.parameters(),
+          optimizer: Optimizer.t(),
+          dropout: Model.dropout()
+        }
 
   @typedoc "One evaluation interval: its end in epochs, and its batches cut into chunks."
   @type pair :: {float, [[[non_neg_integer]]]}
@@ -15,9 +20,9 @@ defmodule ElixirBeam.Train do
   @doc "Runs the trial to its end: `run_stop`, or `diverged`."
   @spec run(Setup.t(), Events.t()) :: :ok
   def run(setup, events) do
-    state = initial_state(setup, Trial.float!(setup.trial, "model.dropout_rate"))
-    warm_up(setup, state)
+    warm_up(setup)
     Events.write(events, :compile_stop)
+    state = initial_state(setup, Trial.float!(setup.trial, "model.dropout_rate"))
 
     setup.trial
     |> pairs(setup.order)
@@ -25,31 +30,73 @@ defmodule ElixirBeam.Train do
     |> finish(events)
   end
 
-  @doc "Initial weights, a fresh optimizer, and a generator of dropout masks from the trial's seed."
+  @doc "Initial weights, fresh optimizers, and a generator of dropout masks from the trial's seed; workers are started."
   @spec initial_state(Setup.t(), float) :: state
-  def initial_state(%Setup{trial: trial, parameters: parameters}, dropout_rate) do
+  def initial_state(%Setup{trial: trial, parameters: parameters} = setup, dropout_rate) do
+    share = Share.new(trial, %{train: setup.train, test: setup.test}, setup.palette, parameters)
+    output = Map.drop(parameters, Model.hidden_names())
+
     %{
-      parameters: parameters,
-      optimizer: Optimizer.new(trial, parameters),
+      hidden:
+        if(trial["variant"] == "parallel", do: Workers.start(share, Trial.integer!(trial, "threads")), else: share),
+      output: output,
+      optimizer: Optimizer.new(trial, output),
       dropout: Model.dropout(dropout_rate, Trial.integer!(trial, "seed"))
     }
   end
 
-  @doc "One training step, and the sum of its losses."
-  @spec step(state, Data.batch()) :: {state, float}
-  def step(state, batch) do
-    {gradient, loss, dropout} = Model.gradient(state.parameters, batch, state.dropout)
-    {parameters, optimizer} = Optimizer.update(state.optimizer, state.parameters, gradient)
-    {%{state | parameters: parameters, optimizer: optimizer, dropout: dropout}, loss}
+  @doc "Ends what `initial_state/2` started."
+  @spec stop(state) :: :ok
+  def stop(%{hidden: %module{} = hidden}), do: module.stop(hidden)
+
+  @doc "All weights and biases."
+  @spec parameters(state) :: Model.parameters()
+  def parameters(%{hidden: %module{} = hidden, output: output}), do: Map.merge(output, module.parameters(hidden))
+
+  @doc "One training step on the examples that `indices` name, and the sum of its losses."
+  @spec step(state, Setup.t(), [non_neg_integer]) :: {state, float}
+  def step(%{hidden: %module{}} = state, setup, indices) do
+    {gradient, pulls, loss, state} = pulls(state, setup, indices)
+    # Workers learn while this process does.
+    hidden = module.learn(state.hidden, pulls)
+    {output, optimizer} = Optimizer.update(state.optimizer, state.output, gradient)
+    {%{state | hidden: hidden, output: output, optimizer: optimizer}, loss}
   end
 
-  @doc "Logits and labels of the test set, in batches of `eval_batch_size`."
-  @spec evaluate(Setup.t(), Model.parameters()) :: Enumerable.t()
-  def evaluate(%Setup{trial: trial, test: test, palette: palette}, parameters) do
+  @doc "The gradient of the mean loss of the examples that `indices` name."
+  @spec gradient(state, Setup.t(), [non_neg_integer]) :: Model.parameters()
+  def gradient(%{hidden: %module{}} = state, setup, indices) do
+    {gradient, pulls, _, state} = pulls(state, setup, indices)
+    Map.merge(gradient, module.gradient(state.hidden, pulls))
+  end
+
+  @doc "The state after one update with a given gradient."
+  @spec update(state, Model.parameters()) :: state
+  def update(%{hidden: %module{} = hidden} = state, gradient) do
+    {above, below} = Map.split(gradient, Map.keys(state.output))
+    {output, optimizer} = Optimizer.update(state.optimizer, state.output, above)
+    %{state | hidden: module.update(hidden, below), output: output, optimizer: optimizer}
+  end
+
+  @doc "The sum of the losses of the examples that `indices` name, and their logits, in training mode."
+  @spec loss(state, Setup.t(), [non_neg_integer]) :: {float, [[float]], state}
+  def loss(%{hidden: %module{} = hidden} = state, setup, indices) do
+    {outputs, hidden} = module.outputs(hidden, :train, indices)
+    {loss, logits, dropout} = Model.loss(state.output, outputs, Data.labels(setup.train, indices), state.dropout)
+    {loss, logits, %{state | hidden: hidden, dropout: dropout}}
+  end
+
+  @doc "Logits and labels of the test set."
+  @spec evaluate(Setup.t(), state) :: Enumerable.t()
+  def evaluate(%Setup{trial: trial, test: test}, %{hidden: %module{} = hidden, output: output}) do
+    # A row of weights meets 64 images one after the other: few enough to stay in the cache until the next row.
     0..(test.count - 1)
     |> Stream.chunk_every(Trial.integer!(trial, "eval_batch_size"))
-    |> Stream.map(&Data.batch(test, palette, &1))
-    |> Stream.flat_map(fn {images, labels} -> Enum.zip(Model.logits(parameters, images), labels) end)
+    |> Stream.flat_map(&Enum.chunk_every(&1, 64))
+    |> Stream.flat_map(fn indices ->
+      {outputs, _} = module.outputs(hidden, :test, indices)
+      Enum.zip(Model.logits(output, outputs), Data.labels(test, indices))
+    end)
   end
 
   @doc "Examples, correct predictions and mean loss of what `evaluate/2` gives."
@@ -71,36 +118,30 @@ defmodule ElixirBeam.Train do
     intervals = max(1, Trial.integer!(trial, "evaluations_per_epoch"))
     chunks = div(Trial.integer!(trial, "chunks_per_epoch"), intervals)
 
-    for {batches, epoch} <- Enum.with_index(order), {part, k} <- Enum.with_index(cut(batches, intervals), 1) do
-      {epoch + k / intervals, part |> cut(chunks) |> Enum.reject(&(&1 == []))}
+    for {batches, epoch} <- Enum.with_index(order), {part, k} <- Enum.with_index(Schedule.cut(batches, intervals), 1) do
+      {epoch + k / intervals, part |> Schedule.cut(chunks) |> Enum.reject(&(&1 == []))}
     end
   end
 
-  @doc """
-  Cuts a list into parts that differ by one element at most.
-
-      iex> ElixirBeam.Train.cut([1, 2, 3, 4, 5], 2)
-      [[1, 2], [3, 4, 5]]
-  """
-  @spec cut([term], pos_integer) :: [[term]]
-  def cut(list, parts) do
-    n = length(list)
-    edges = Enum.map(0..parts, &div(n * &1, parts))
-    Enum.zip_with(edges, tl(edges), fn from, to -> Enum.slice(list, from, to - from) end)
-  end
-
-  # One step for each batch size and one evaluation step, all forgotten: it sizes the heap.
-  defp warm_up(%Setup{trial: trial, train: train, test: test, palette: palette} = setup, state) do
-    setup.order
-    |> Enum.concat()
-    |> Enum.uniq_by(&length/1)
-    |> Enum.each(&step(state, Data.batch(train, palette, &1)))
+  # One step for each batch size and, in mode train, one evaluation step, all forgotten: it sizes the heap.
+  defp warm_up(%Setup{trial: trial} = setup) do
+    state = initial_state(setup, Trial.float!(trial, "model.dropout_rate"))
+    sizes = setup.order |> Enum.concat() |> Enum.uniq_by(&length/1)
+    for indices <- sizes, do: step(state, setup, indices)
 
     if Trial.text!(trial, "mode") == "train" do
-      size = min(Trial.integer!(trial, "eval_batch_size"), test.count)
-      {images, _} = Data.batch(test, palette, Enum.to_list(0..(size - 1)))
-      Model.logits(state.parameters, images)
+      size = min(Trial.integer!(trial, "eval_batch_size"), setup.test.count)
+      setup |> evaluate(state) |> Enum.take(size)
     end
+
+    stop(state)
+  end
+
+  defp pulls(%{hidden: %module{} = hidden} = state, setup, indices) do
+    {outputs, hidden} = module.outputs(hidden, :train, indices)
+    labels = Data.labels(setup.train, indices)
+    {gradient, pulls, loss, dropout} = Model.gradient_above(state.output, outputs, labels, state.dropout)
+    {gradient, pulls, loss, %{state | hidden: hidden, dropout: dropout}}
   end
 
   defp run_pair({epoch, chunks}, state, setup, events) do
@@ -123,22 +164,30 @@ defmodule ElixirBeam.Train do
 
   defp train_chunk(batches, {state, counts}, setup, events) do
     {state, counts} = Enum.reduce(batches, {state, counts}, &train_batch(&1, &2, setup, events))
+    synchronise(state)
     Events.write(events, :chunk_stop, steps: counts.steps)
     {state, counts}
   end
 
   defp train_batch(indices, {state, counts}, setup, events) do
     first? = state.optimizer.steps == 0
-    {state, loss} = step(state, Data.batch(setup.train, setup.palette, indices))
-    if first?, do: Events.write(events, :first_step_stop)
+    {state, loss} = step(state, setup, indices)
+
+    if first? do
+      synchronise(state)
+      Events.write(events, :first_step_stop)
+    end
+
     examples = counts.examples + length(indices)
     {state, %{steps: counts.steps + 1, examples: examples, loss: counts.loss + loss}}
   end
 
+  defp synchronise(%{hidden: %module{} = hidden}), do: module.synchronise(hidden)
+
   defp evaluate_pair(state, epoch, setup, events) do
     if Trial.integer!(setup.trial, "evaluations_per_epoch") > 0 do
       Events.write(events, :eval_start, epoch: epoch)
-      %{examples: examples, correct: correct, loss: loss} = setup |> evaluate(state.parameters) |> score()
+      %{examples: examples, correct: correct, loss: loss} = setup |> evaluate(state) |> score()
       Events.write(events, :eval_stop, epoch: epoch, examples: examples, correct: correct, loss: loss)
     end
 

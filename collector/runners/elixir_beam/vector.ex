@@ -57,6 +57,26 @@ defmodule ElixirBeam.Vector do
     factors |> combine(vectors) |> add_four(w, x, y, z, a, b, c, d)
   end
 
+  @doc """
+  As `combine/2`, of as many factors as vectors, without those that are exactly zero: their product is zero.
+
+  A sum of nothing still needs a length: one term, although its factor is zero.
+  """
+  @spec combine_active([float], [t, ...]) :: t
+  def combine_active(factors, vectors) do
+    case active(factors, vectors, [], []) do
+      {[], []} -> scale(hd(vectors), 0.0)
+      {factors, vectors} -> combine(factors, vectors)
+    end
+  end
+
+  defp active([factor | factors], [vector | vectors], kept, kept_vectors) when factor != 0.0 do
+    active(factors, vectors, [factor | kept], [vector | kept_vectors])
+  end
+
+  defp active([_ | factors], [_ | vectors], kept, kept_vectors), do: active(factors, vectors, kept, kept_vectors)
+  defp active([], [], kept, kept_vectors), do: {kept, kept_vectors}
+
   @doc "`x` times `a`."
   @spec scale(t, float) :: t
   defeach scale([x], a), do: a * x

@@ -1,6 +1,5 @@
 defmodule ElixirBeam.TrainTest do
   use ExUnit.Case, async: true
-  doctest ElixirBeam.Train
   doctest ElixirBeam.Data
 
   alias ElixirBeam.{Data, Setup, Train, Vector}
@@ -41,9 +40,9 @@ defmodule ElixirBeam.TrainTest do
   test "a batch holds the standardised images and the labels that the order names" do
     data = %Data{count: 3, image_bytes: 2, pixels: <<0, 255, 10, 20, 30, 40>>, labels: <<5, 6, 7>>}
     palette = Data.palette(0.1307, 0.3081)
-    {images, labels} = Data.batch(data, palette, [2, 0])
+    images = Data.images(data, palette, [2, 0])
 
-    assert labels == [7, 5]
+    assert Data.labels(data, [2, 0]) == [7, 5]
     assert [third, first] = Enum.map(images, &Vector.to_list(&1, 2))
     assert third == [elem(palette, 30), elem(palette, 40)]
     # What NumPy makes of it in float32.
