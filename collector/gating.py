@@ -348,7 +348,7 @@ def _with_base(
     base = _with_base(results[key], proofs, results)
     optimizer, dtype = result.key.optimizer, result.key.dtype
     failed = tuple(replace(row, optimizer=optimizer, dtype=dtype) for row in base.rows if not row.passed)
-    return replace(result, rows=(*result.rows, *failed))
+    return replace(result, rows=(*failed, *result.rows))  # the base first: what fails there fails here because of it
 
 
 def _remove_inputs(due: Mapping[GateKey, Proof], results: Mapping[GateKey, GateResult], setting: GateSetting) -> None:

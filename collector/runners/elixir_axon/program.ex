@@ -4,12 +4,12 @@ defmodule ElixirAxon.Program do
   """
 
   alias Deadheat.{Events, Gc, Npy, Trial}
-  alias ElixirAxon.{Backend, Data, Gate, Layout, Setup, Train, Trainer}
+  alias ElixirAxon.{Backend, Data, Gate, Layout, Model, Setup, Train, Trainer}
 
   @doc "Does the trial, from the loaded framework on."
   @spec run(Trial.t(), Events.t()) :: :ok
   def run(trial, events) do
-    case Backend.obstacle(trial) do
+    case Backend.obstacle(trial) || Model.obstacle(trial) do
       nil -> run_on(Backend.start!(trial), trial, events)
       message -> Events.write(events, :unsupported, message: message)
     end

@@ -1,6 +1,6 @@
 defmodule ElixirAxon.Setup do
   @moduledoc """
-  What this runner can do, told from the trial alone: before the framework is loaded.
+  What this runner can do, told from the trial alone before the framework is loaded. The models are in `ElixirAxon.Model`.
   """
 
   alias Deadheat.Trial
@@ -12,7 +12,6 @@ defmodule ElixirAxon.Setup do
     "loader" => ["resident"],
     "loss" => ["softmax_cross_entropy"],
     "mode" => ["train", "steps", "infer", "gate"],
-    "model" => ["mlp", "lenet5", "cnn", "keras_cnn", "resnet18", "resnet50"],
     "optimizer" => ["sgd", "adam", "adamw"],
     "optimizer.schedule" => ["constant", "cosine"],
     "variant" => ["exla", "exla_loop", "torchx", "torchx_loop", "emlx", "emlx_loop"]

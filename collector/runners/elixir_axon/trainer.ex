@@ -210,7 +210,9 @@ defmodule ElixirAxon.Trainer do
   defp model_state(%{model_state: model_state}), do: model_state
 
   defp put_weights(%ModelState{data: data} = model_state, weights) do
-    # Every weight must find its place: an unknown name raises.
+    missing = Map.keys(weights) -- Map.keys(data)
+    if missing != [], do: raise("the model has no layer #{hd(missing)}; it has #{Enum.join(Map.keys(data), ", ")}")
+
     %{
       model_state
       | data: Enum.reduce(weights, data, fn {layer, given}, data -> Map.update!(data, layer, &put(&1, given)) end)

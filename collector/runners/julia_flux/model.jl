@@ -1,22 +1,32 @@
 # The models of the contract (§5) as Flux chains, and the names that the files of their layers carry.
 #
 # To add a model: a function that returns a chain and the names of its layers with parameters, in the order of
-# the chain; a line in `build_model`; its name in SUPPORTED (support.jl).
+# the chain; and its line in MODELS.
 #
 # Convolutions of the contract are cross-correlations: CrossCor, not Conv, which flips its kernel.
 
 using Flux: BatchNorm, Chain, CrossCor, Dense, Dropout, GlobalMeanPool, MaxPool, Parallel, flatten, relu
 
-"Return the chain of `trial` for images of `shape`, width × height × channels, and the names of its layers."
-function build_model(trial::Trial, shape, dropout_rate::Float64)
-    name, classes = text(trial, "model"), integer(trial, "data.classes")
-    name == "mlp" && return mlp(
-        prod(shape), integer(trial, "model.hidden_units"), integer(trial, "model.hidden_layers"), classes, dropout_rate)
-    name == "lenet5" && return lenet5(shape[3], classes)
-    name == "keras_cnn" && return keras_cnn(shape, classes, dropout_rate)
-    name == "cnn" && return cnn(shape, classes, dropout_rate, trial["model.batch_norm"] ? norm_of(trial) : nothing)
-    return resnet(name, text(trial, "model.stem"), shape[3], classes, norm_of(trial))
-end
+residual(name) = (trial, shape, _) ->
+    resnet(name, text(trial, "model.stem"), shape[3], classes(trial), norm_of(trial))
+
+"Every model by its name: a function of the trial, the shape of images (width × height × channels), the dropout rate."
+const MODELS = Dict(
+    "mlp" => (trial, shape, rate) -> mlp(
+        prod(shape), integer(trial, "model.hidden_units"), integer(trial, "model.hidden_layers"), classes(trial), rate),
+    "lenet5" => (trial, shape, _) -> lenet5(shape[3], classes(trial)),
+    "cnn" => (trial, shape, rate) ->
+        cnn(shape, classes(trial), rate, trial["model.batch_norm"] ? norm_of(trial) : nothing),
+    "keras_cnn" => (trial, shape, rate) -> keras_cnn(shape, classes(trial), rate),
+    "resnet18" => residual("resnet18"),
+    "resnet50" => residual("resnet50"),
+)
+push!(SUPPORTED, "model" => sort!(collect(keys(MODELS))))
+
+"Return the chain of `trial` for images of `shape`, and the names of its layers with parameters."
+build_model(trial::Trial, shape, dropout_rate::Float64) = MODELS[text(trial, "model")](trial, shape, dropout_rate)
+
+classes(trial::Trial) = integer(trial, "data.classes")
 
 "Return what builds the batch norms of `trial` from a number of channels; in Flux the momentum is the batch's weight."
 function norm_of(trial::Trial)

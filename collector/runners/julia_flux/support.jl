@@ -1,8 +1,7 @@
 # What this runner can do.
 
-"Any other value of these keys is answered with `unsupported`."
+"Any other value of these keys is answered with `unsupported`; model.jl adds the models."
 const SUPPORTED = [
-    "model" => ["mlp", "lenet5", "cnn", "keras_cnn", "resnet18", "resnet50"],
     "loss" => ["softmax_cross_entropy"],
     "optimizer" => ["sgd", "adam", "adamw"],
     "optimizer.schedule" => ["constant"],
