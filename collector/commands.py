@@ -66,7 +66,7 @@ def setup(
         results += setup_packages(root=PROJECT, console=console)
     for result in results:
         console.print(f"{result.language}: {result.state}: {result.message}", highlight=False, markup=False)
-    for line in describe_lines("elixir") if language == "elixir" else []:
+    for line in describe_lines(language) if language else []:
         console.print(line, highlight=False, markup=False)
     if language and any(result.state != "ready" for result in results):
         raise typer.Exit(1)

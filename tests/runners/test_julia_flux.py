@@ -58,7 +58,7 @@ def test_without_flux_it_is_unavailable_with_the_remedy(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("label", "changes", "message"),
     [
-        ("unsupported_variant", {"variant": "turbo"}, "variant: got turbo; this runner supports zygote"),
+        ("unsupported_variant", {"variant": "turbo"}, "variant: got turbo; this runner supports zygote, juliacall"),
         ("unsupported_dtype", {"dtype": "bf16"}, "dtype: got bf16; this runner supports fp32"),
         (
             "unsupported_schedule",

@@ -10,6 +10,7 @@ import pytest
 from collector.runner import RUNNERS
 from collector.toolchain import find_toolchain
 
+BARE = RUNNERS.parent.parent / "benchmarks" / "bare"
 # Exits with the first file that Julia cannot parse, and why; `Meta.parseall` is not in Julia 1.5.
 PARSE = """
 for path in ARGS
@@ -32,11 +33,11 @@ def julia() -> list[str]:
 
 def test_every_julia_file_parses(julia: list[str]):
     """A runner whose framework is absent here is still Julia."""
-    files = sorted(str(path) for path in RUNNERS.rglob("*.jl"))
+    files = sorted(str(path) for folder in (RUNNERS, BARE) for path in folder.rglob("*.jl"))
 
     answer = subprocess.run([*julia, "-e", PARSE, *files], capture_output=True, text=True, timeout=120, check=False)
 
-    assert len(files) > 20
+    assert len(files) > 50
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
@@ -51,9 +52,10 @@ def test_a_file_that_does_not_parse_is_found(julia: list[str], tmp_path: Path):
     assert "broken.jl" in answer.stderr
 
 
-def test_its_own_tests_pass(julia: list[str], tmp_path: Path):
-    """File formats, standardisation, the checks of a data set, and the schedule; no framework."""
-    script = str(RUNNERS / "_julia" / "test" / "runtests.jl")
+@pytest.mark.parametrize("folder", ["_julia", "julia_lux", "julia_simplechains"])
+def test_its_own_tests_pass(julia: list[str], tmp_path: Path, folder: str):
+    """Files, batches, the loop's events, the gate's files, where parameters lie; no framework."""
+    script = str(RUNNERS / folder / "test" / "runtests.jl")
 
     answer = subprocess.run(
         [*julia, "--depwarn=error", script], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False

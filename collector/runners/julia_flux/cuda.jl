@@ -5,7 +5,7 @@ using CUDA, cuDNN
 to_device(array) = Flux.gpu(array)
 
 "Return when everything given to the GPU by any task is done; CUDA.synchronize() waits for the current task's only."
-synchronise() = CUDA.device_synchronize()
+synchronise(_) = CUDA.device_synchronize()
 
 "Return the high-water marks of CUDA's memory pool, which Flux's arrays lie in."
 function device_report()

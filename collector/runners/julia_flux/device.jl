@@ -1,21 +1,13 @@
-# Threads and numerics of the host, and the random numbers.
+# Numerics of host and device, and the random numbers.
 
-using LinearAlgebra: BLAS
 using Random: seed!
 
-"""
-Flush subnormal floats, which cost tens of cycles each in late epochs; return whether that worked in every thread.
+include(joinpath(@__DIR__, "..", "_julia", "numerics.jl"))
 
-BLAS starts its threads after that (`OPENBLAS_NUM_THREADS` is 1 in runner.toml), so they inherit it.
-"""
+"Set precision and threads; return whether subnormal floats are flushed in every thread."
 function set_numerics(threads::Int)
     set_precision()
-    flushes = zeros(Bool, Threads.nthreads())
-    Threads.@threads :static for place in eachindex(flushes)
-        flushes[place] = set_zero_subnormals(true)
-    end
-    BLAS.set_num_threads(threads)
-    return all(flushes)
+    return set_host_numerics(threads)
 end
 
 "Seed everything that draws dropout masks."

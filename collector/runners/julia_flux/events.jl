@@ -1,17 +1,5 @@
-# The events of this runner: the shared writer, and what Julia knows of itself at the end.
+# The events of this runner: those of every Julia runner.
 
 include(joinpath(@__DIR__, "..", "_julia", "events.jl"))
 using .Events
-
-"Write `run_stop` with the seconds that Julia spent collecting garbage and, since Julia 1.8, compiling."
-function write_run_stop(log::EventLog, flushes_subnormals::Bool)
-    stopped_ns = time_ns()
-    fields = Any[
-        "threads" => Threads.nthreads(), "flushes_subnormals" => flushes_subnormals,
-        "gc_s" => Base.gc_num().total_time / 1e9,
-    ]
-    if isdefined(Base, :cumulative_compile_timing)
-        push!(fields, "compile_s" => first(Base.cumulative_compile_time_ns()) / 1e9)
-    end
-    write_event(log, "run_stop", stopped_ns, fields..., device_report()...)
-end
+include(joinpath(@__DIR__, "..", "_julia", "run_stop.jl"))

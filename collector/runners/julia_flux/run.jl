@@ -1,6 +1,10 @@
 # julia run.jl <trial.json> <events.jsonl> …   train, time or prove with Flux; several pairs only in mode gate
 # julia run.jl --describe                      print the versions as one JSON object
 
+if VERSION < v"1.5"
+    println(stderr, "julia_flux needs Julia 1.5 or newer; this is Julia $VERSION")
+    exit(1)
+end
 if ARGS == ["--describe"]
     include("describe.jl")
     println(description())
@@ -9,11 +13,13 @@ end
 (length(ARGS) >= 2 && iseven(length(ARGS))) ||
     error("expected <trial.json> <events.jsonl>, again and again, or --describe, got $ARGS")
 
-# run_start is written by hand: compiling the general writer would keep it back for 70 ms.
+# run_start is written by hand: compiling the general writer would keep it back for 70 ms. from_python.py writes its own.
 const EVENTS = open(ARGS[2], "a")
-const UNIX_NS = round(Int, time() * 1e9)
-write(EVENTS, "{\"kind\": \"run_start\", \"at_ns\": $(time_ns()), \"unix_ns\": $UNIX_NS, \"pid\": $(getpid())}\n")
-flush(EVENTS)
+if !@isdefined(STARTED_BY_PYTHON)
+    unix_ns = round(Int, time() * 1e9)
+    write(EVENTS, "{\"kind\": \"run_start\", \"at_ns\": $(time_ns()), \"unix_ns\": $unix_ns, \"pid\": $(getpid())}\n")
+    flush(EVENTS)
+end
 
 # Counts what Julia compiles from here on; Flux and the code below are most of it.
 isdefined(Base, :cumulative_compile_timing) && Base.cumulative_compile_timing(true)
@@ -28,7 +34,7 @@ include("support.jl")
 # Before Flux is loaded, because the device says what to load with it.
 const TRIAL = read_trial(ARGS[1])
 const LOG = EventLog(EVENTS)
-length(ARGS) == 2 && end_unsupported(LOG, unsupported_reason(TRIAL))
+length(ARGS) == 2 && end_unsupported(LOG, unsupported_reason(TRIAL, SUPPORTED))
 
 import Flux
 include("versions.jl")
@@ -41,9 +47,4 @@ include("train.jl")
 text(TRIAL, "mode") == "gate" && include("gate.jl")
 const FLUSHES_SUBNORMALS = set_numerics(integer(TRIAL, "threads"))
 
-run_trial(TRIAL, LOG, FLUSHES_SUBNORMALS)
-for place in 3:2:length(ARGS)
-    log = EventLog(open(ARGS[place + 1], "a"))
-    write_event(log, "run_start", time_ns(), "unix_ns" => round(Int, time() * 1e9), "pid" => getpid())
-    run_trial(read_trial(ARGS[place]), log, FLUSHES_SUBNORMALS)
-end
+run_trials(ARGS, TRIAL, LOG, FLUSHES_SUBNORMALS)

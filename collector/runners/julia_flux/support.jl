@@ -10,22 +10,7 @@ const SUPPORTED = [
     "loader" => ["resident", "stream"],
     "data.format" => ["idx", "cifar10_binary"],
     "mode" => ["train", "steps", "infer", "gate"],
-    "variant" => ["zygote"],
+    "variant" => ["zygote", "juliacall"],
 ]
 
-"Return why this runner cannot do `trial`; empty if it can."
-function unsupported_reason(trial::Trial)
-    for (key, values) in SUPPORTED
-        given = text(trial, key)
-        given in values || return string(key, ": got ", given, "; this runner supports ", join(values, ", "))
-    end
-    workers = integer(trial, "loader_workers")
-    workers == 0 && return ""
-    return string("loader_workers: got ", workers, "; this runner supports 0: its loader has no workers of its own")
-end
-
-"Write `reason` as the last event of `log`; return whether there is one."
-function is_unsupported(log::EventLog, reason::String)
-    isempty(reason) || write_event(log, "unsupported", time_ns(), "message" => reason)
-    return !isempty(reason)
-end
+include(joinpath(@__DIR__, "..", "_julia", "support.jl"))

@@ -4,10 +4,11 @@
 
 using Test
 
-for file in ("trial", "npy", "idx", "cifar10", "dataset", "order", "schedule", "blas")
+for file in ("trial", "npy", "idx", "cifar10", "dataset", "order", "schedule", "events", "blas", "packages")
     include(joinpath(@__DIR__, "..", file * ".jl"))
 end
-using .Trials, .Npy, .Idx, .Cifar10, .Datasets, .Orders, .Schedules, .BlasInfo
+using .Trials, .Npy, .Idx, .Cifar10, .Datasets, .Orders, .Schedules, .Events, .BlasInfo, .Packages
+include("stand_in.jl")
 
 "A file with these bytes."
 function bytes_file(parts...)
@@ -118,5 +119,113 @@ idx_file(magic, extents, elements) = bytes_file(hton(UInt32(magic)), hton.(UInt3
 
     @testset "which BLAS computes" begin
         @test blas_description() == "unknown" || occursin(r"^OpenBLAS \d+\.\d+\.\d+.* \w+$", blas_description())
+    end
+
+    @testset "batches hold the examples that the order names; the last one is smaller" begin
+        batches = place_batches(small_trial(), small_set(), small_order())
+
+        @test batch_count(batches) == 3
+        @test pixels(gather_batch(batches, 2, 1)) == [11, 10, 9, 8]
+        @test pixels(gather_batch(batches, 2, 3)) == [3, 2, 1]
+        @test gather_batch(batches, 2, 3).labels == [3, 2, 1]
+        @test length.(cut(batches.source, 5)) == [5, 5, 1]
+        @test length(collect(in_order(batches))) == 6
+    end
+
+    @testset "a stream begins again with every epoch, in another order, and tells how long it was waited for" begin
+        batches = place_batches(small_trial("loader" => "stream"), small_set(), small_order())
+        drawn(epoch) = reduce(vcat, [pixels(next_batch!(batches, epoch, number)) for number in 1:3])
+
+        once, again = drawn(1), drawn(2)
+
+        @test sort(once) == sort(again) == 1:11
+        @test once != again
+        @test take_waited_s!(batches) > 0 == take_waited_s!(batches)
+        restart!(batches, 7)
+        @test drawn(1) == once
+    end
+
+    @testset "a run writes the events of the contract in its modes" begin
+        pair = ["epoch_start", "chunk_stop", "chunk_stop", "chunk_stop", "epoch_stop"]
+        before = ["import_stop", "load_stop", "preprocess_stop", "build_stop", "compile_stop"]
+        evaluation = ["eval_start", "eval_stop"]
+
+        trained = events_of(small_trial())
+        @test kinds(trained) ==
+            [before; pair[1]; "first_step_stop"; pair[2:end]; evaluation; pair; evaluation; "run_stop"]
+        @test occursin("\"examples\": 11, \"train_loss\": 6.0, ", trained[11])    # the mean of 1 to 11
+        @test occursin("\"examples\": 11, \"correct\": 11, \"loss\": 6.0", trained[13])
+        timed = events_of(small_trial("mode" => "steps", "evaluations_per_epoch" => 0))
+        @test kinds(timed)[(end - 5):end] == [pair; "run_stop"]
+        inferred = events_of(small_trial("mode" => "infer", "evaluations_per_epoch" => 0))
+        @test count(==("chunk_stop"), kinds(inferred)) == 3 + 1
+    end
+
+    @testset "what warming up did is gone when training begins" begin
+        trainer = build_trainer(small_trial(), Dict(), (1, 1, 1); dropout_rate = 0.0)
+        batches = place_batches(small_trial(), small_set(), small_order())
+
+        warm_up!(trainer, small_trial(), batches, [batches.source])
+        @test trainer.steps > 0
+        reset!(trainer, Dict(), small_trial())
+
+        @test (trainer.steps, trainer.loss_sum) == (0, 0.0)
+    end
+
+    @testset "an ending without training is one event and says why" begin
+        last_of(changes...) = last(events_of(small_trial(changes...)))
+
+        @test occursin("model: got rnn; this runner supports owl", last_of("model" => "rnn"))
+        @test occursin("loader_workers: got 2; this runner supports 0", last_of("loader_workers" => 2))
+        @test occursin("evaluations_per_epoch: got 4; expected at most 3", last_of("evaluations_per_epoch" => 4))
+        @test occursin("seed: got 13", last_of("seed" => 13))
+        @test occursin("\"diverged\", ", last_of("optimizer.learning_rate" => NaN))
+    end
+
+    @testset "the gate's parts are written as files" begin
+        output = mktempdir()
+        for part in ("gradients", "checkpoint")
+            mkdir(joinpath(output, part))
+            write_npy(joinpath(output, part, "owl.weight.npy"), Float32[1 2; 3 4; 5 6])
+        end
+        gate = small_trial(
+            "mode" => "gate", "output" => output, "gate.parts" => "ABCDEFG", "gate.traced_steps" => 2,
+            "gate.frozen_steps" => 3, "gate.dropout_rate" => 0.0, "gate.dropout_repeats" => 512,
+            "model.dropout_rate" => 0.5, "gate.gradients" => joinpath(output, "gradients"),
+            "gate.checkpoint" => joinpath(output, "checkpoint"),
+        )
+
+        @test kinds(events_of(gate))[end] == "run_stop"
+
+        written(name, T = Float64) = read_npy(Array{T}, joinpath(output, name * ".npy"))
+        @test sort(filter(file -> endswith(file, ".npy"), readdir(output))) == [
+            "a.logits.npy", "a.losses.npy", "b.gradient.owl.weight.npy", "c.weights.owl.weight.npy",
+            "d.weights1.owl.weight.npy", "d.weights2.owl.weight.npy", "f.correct.npy", "f.logits.npy", "f.loss.npy",
+            "g.logits.npy", "t.losses.npy"]
+        @test length(written("a.losses")) == 6
+        @test written("f.loss") == [6.0]
+        @test size(written("g.logits", Float32)) == (1, 512)
+        # two updates with the given gradients, (1, 3, 5) and (2, 4, 6), from zero at a learning rate of 1
+        @test written("c.weights.owl.weight", Float32) == [-3, -7, -11]
+    end
+
+    @testset "why a package cannot be loaded is said in one line" begin
+        manifest = joinpath(mktempdir(), "Manifest.toml")
+        reason() = Packages.reason_missing("Owl", manifest)
+
+        @test startswith(reason(), "Owl is not installed in the project ")
+        write(manifest, "julia_version = \"1.0.3\"\n")
+        @test occursin("was made by Julia 1.0.3; this is Julia $VERSION. Delete it and install again", reason())
+        write(manifest, "julia_version = \"$VERSION\"\n")
+        @test reason() == "Owl is not in $manifest"
+        for heading in ("[[Owl]]", "[[deps.Owl]]")      # before and since Julia 1.7
+            write(manifest, "$heading\nuuid = \"1\"\n")
+            @test reason() == "Owl is named in $manifest and its files are not there: the installation was not completed"
+        end
+    end
+
+    @testset "the version of a package is read, the package is not" begin
+        @test installed_version(nothing) === nothing
+        @test json_object(["a" => "1", "b" => "x y"], ["cpu"]) == "{\"a\": \"1\", \"b\": \"x y\", \"devices\": [\"cpu\"]}"
     end
 end

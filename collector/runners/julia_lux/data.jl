@@ -1,0 +1,12 @@
+# What a trial trains on, as Lux takes it. Data lie in host memory; each batch goes to where the variant computes.
+
+using MLUtils: DataLoader
+using OneHotArrays: onecold, onehotbatch
+
+to_device(array) = array
+
+"Return labels from 0 as one-hot columns, and the other way round."
+encode_labels(labels, classes::Int) = onehotbatch(labels, 0:(classes - 1))
+decode_labels(labels) = onecold(labels) .- 1
+
+include(joinpath(@__DIR__, "..", "_julia", "batches.jl"))

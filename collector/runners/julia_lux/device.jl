@@ -1,0 +1,3 @@
+# Numerics of the host.
+
+include(joinpath(@__DIR__, "..", "_julia", "numerics.jl"))

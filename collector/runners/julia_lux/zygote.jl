@@ -1,0 +1,14 @@
+# Variant zygote: arrays of Julia, gradients by Zygote, one operation after another.
+
+import Zygote
+
+const BACKEND = Lux.AutoZygote()
+
+to_variant(tree) = tree
+synchronise(_) = nothing
+
+"Return the training state for a batch of `size` examples: always the same one."
+state_for(trainer, size) = trainer.state
+
+"Return the logits of `images` with the states `states`."
+forward(trainer, images, states) = first(trainer.state.model(images, trainer.state.parameters, states))
