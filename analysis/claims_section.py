@@ -57,13 +57,21 @@ def claims_table(study: Study, found: Sequence[Audited], cells: Sequence[CellRes
         rows.append(
             (
                 f"{one.claim.says} ({one.claim.place})",
-                f"{one.judgement}: {one.sentence}",
+                own_words(one),
                 _joined([e.as_published for e in measured], one),
                 _joined([e.as_equal_work for e in measured], one),
                 verdict(study, one, measured),
             )
         )
     return Table(caption=f"Claims of {study.title}", columns=columns, rows=rows, prose=columns)
+
+
+def own_words(one: Audited) -> str:
+    """Return the judgement with its sentence, which need not say it again."""
+    told = one.sentence
+    for opening in ("Its numbers agree: ", "Its numbers say otherwise: ", "Wrong: ", "Right: "):
+        told = told.removeprefix(opening)
+    return f"{one.judgement}: {told}"
 
 
 def suspicions_table(found: Sequence[Suspicion]) -> Table:

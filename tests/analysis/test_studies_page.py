@@ -11,7 +11,7 @@ from analysis.cells import cell_results
 from analysis.claims import Judgement, audited
 from analysis.claims_numbers import Strength, Suspicion
 from analysis.claims_rules import suspicions
-from analysis.claims_section import BASES, bases_chart, imported_table, summary_table, suspicions_table
+from analysis.claims_section import BASES, bases_chart, imported_table, own_words, summary_table, suspicions_table
 from analysis.reader import read_results
 from analysis.render import Page
 from analysis.site import result_pages
@@ -70,6 +70,14 @@ def test_the_summary_counts_every_claim_and_every_cell() -> None:
 
     assert sum(sum(row[: len(kinds)]) for row in counted) == sum(len(study.claim) for study in read_studies())
     assert sum(sum(row[len(kinds) :]) for row in counted) == len(found)
+
+
+def test_a_judgement_is_said_once() -> None:
+    """Neither "agrees: Its numbers agree" nor "wrong: Its numbers say otherwise"."""
+    told = [own_words(one) for study in read_studies() for one in audited(study)]
+
+    assert any(text.startswith("agrees: Julia 16 s < Python 20 s") for text in told)
+    assert not any("Its numbers" in text for text in told)
 
 
 def test_what_cannot_be_comes_first() -> None:
