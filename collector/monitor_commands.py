@@ -90,6 +90,8 @@ def monitor(  # noqa: PLR0913 - one parameter per option
 
     Example: deadheat monitor --output readings.csv --plot curves.svg -- python train.py
     """
+    if plot and plot.suffix != ".svg":
+        raise MonitorError(f"--plot {plot}: '{plot.suffix}' is no format of a picture here; expected .svg. Rename it.")
     wanted = Wanted(
         schedule=Schedule(period_s=_period_s(period, rate, compat), duration_s=duration),
         form=_form(form, output, compat),

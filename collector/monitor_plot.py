@@ -49,9 +49,16 @@ class Plot:
         curves = [(cores, "CPU cores busy", False), (memory, "memory [MB]", False), (load, "GPU busy", True)]
         end_s = max((at_s for points in (self._cpu, self._memory, self._load) for at_s, *_ in points[-1:]), default=0.0)
         charts = [_curve(frame, title, end_s, several=several) for frame, title, several in curves if len(frame)]
-        chart = alt.vconcat(*charts, title=self.title).configure_view(stroke=None)
+        chart = alt.vconcat(*(charts or [_words("it ended before anything could be read twice")]), title=self.title)
+        chart = chart.configure_view(stroke=None)
         chart = chart.configure_axis(labelColor=INK, titleColor=INK, gridOpacity=0.3)
         self.path.write_text(vl_convert.vegalite_to_svg(chart.to_json()), encoding="utf-8")
+
+
+def _words(text: str) -> Any:  # noqa: ANN401 - altair has no types
+    import altair as alt
+
+    return alt.Chart(alt.InlineData(values=[{"text": text}])).mark_text(color=INK).encode(alt.Text("text:N"))
 
 
 def _curve(frame: pd.DataFrame, title: str, end_s: float, *, several: bool) -> Any:  # noqa: ANN401 - altair has no types

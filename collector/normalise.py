@@ -358,7 +358,7 @@ def _phases(timeline: Timeline) -> Iterator[tuple[str, float, float]]:
         phase = PHASE_ENDING_WITH.get(event.kind)
         if phase is not None:
             yield phase, previous_s, at_s
-        if event.kind not in _INSIDE_A_PHASE:
+        if event.kind not in _WITHIN_A_PHASE:
             previous_s = at_s
     yield "shutdown", previous_s, max(previous_s, timeline.ended_s)
 
@@ -373,7 +373,7 @@ PHASE_ENDING_WITH = {
     "epoch_stop": "train",
     "eval_stop": "eval",
 }
-_INSIDE_A_PHASE = ("first_step_stop", "chunk_stop")
+_WITHIN_A_PHASE = ("first_step_stop", "chunk_stop", "run_stop")  # what run_stop tells is found out during shutdown
 
 Evaluation = tuple[EvalStart, EvalStop]
 

@@ -179,6 +179,15 @@ def test_phases_that_repeat_are_added_up_with_what_they_cost() -> None:
     ]
 
 
+def test_a_memory_of_nought_in_an_older_store_is_not_known(tmp_path: Path) -> None:
+    """It was read before the kernel had counted any."""
+    rows = [run_row(), phase_row(memory_peak_bytes=0), phase_row(phase="train", memory_peak_bytes=5)]
+    store = write_store(tmp_path / "store", [*rows, reading_row(memory_bytes=0)])
+
+    assert store.rows("SELECT memory_peak_bytes FROM phases ORDER BY phase").values == [(None,), (5,)]
+    assert store.rows("SELECT memory_bytes FROM readings").values == [(None,)]
+
+
 def test_the_cpu_seconds_of_the_phases_stand_beside_the_account_of_the_run() -> None:
     """Both numbers, and how far they are apart."""
     rows = [TRAIN, phase_row(phase="eval", start_s=3.0, duration_s=1.0, cpu_s=0.96)]

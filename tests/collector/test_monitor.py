@@ -447,13 +447,15 @@ def test_a_machine_that_allows_nothing_is_enough(tmp_path):
 
 def test_standard_output_is_for_the_readings_alone(tmp_path):
     """What the command says there goes to standard error; one that ends at once has a last line all the same."""
-    done = run_monitor("--format", "csv", "--", "echo", "hello", folder=tmp_path)
+    done = run_monitor("--format", "csv", "--plot", "p.svg", "--", "echo", "hello", folder=tmp_path)
 
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    picture = (tmp_path / "p.svg").read_text()
     assert done.returncode == 0
     assert rows[-1]["edge"] == "exit"
     assert float(rows[-1]["cpu_s"]) < 0.2
     assert "hello\n" in done.stderr
+    assert ("CPU cores busy" in picture) or ("ended before anything could be read twice" in picture)
 
 
 def test_a_process_is_watched_for_a_while(tmp_path, sleeper):
@@ -510,6 +512,7 @@ def test_ctrl_c_ends_the_command_and_keeps_what_was_read(tmp_path):
         (["--pid", "1", "--rate", "5", "--period", "1"], "got --period 1 and --rate 5"),
         (["--pid", "1", "--compat", "unixstats", "--rate", "5"], "got a reading every 0.2 s; expected 0.1 s"),
         (["--pid", "1", "--compat", "unixstats", "--format", "csv"], "is a format; got --format csv too"),
+        (["--pid", "1", "--plot", "p.png"], "--plot p.png: '.png' is no format of a picture here; expected .svg"),
         (["--pid", "1", "-o", "no/folder.csv"], "no/folder.csv: cannot be written (No such file or directory)"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -65,6 +66,19 @@ def test_phases_follow_each_other_from_spawn_to_the_end_of_the_process():
     assert [row.index for row in rows if row.phase == "train"] == [0, 1]
     assert sum(row.duration_s for row in rows) == pytest.approx(13.0)
     assert all(b.start_s == pytest.approx(a.start_s + a.duration_s) for a, b in itertools.pairwise(rows))
+
+
+def test_what_a_runtime_finds_out_about_itself_belongs_to_the_end():
+    """Between the last evaluation and run_stop no CPU second is nobody's."""
+    *found, stop = events()
+    late = [*found, stop.model_copy(update={"at_ns": stop.at_ns + S})]
+    axis = timeline_of(late, spawned_unix_ns=100 * S, spawned_ns=7 * S, ended_ns=20 * S)
+    readings = [dataclasses.replace(reading(i / 10, i / 10), quality="exact") for i in range(130)]
+
+    rows = phase_rows("r", axis, readings, 7 * S, 13.0)
+
+    assert (rows[-1].phase, rows[-1].start_s, rows[-1].duration_s) == ("shutdown", 11.5, 1.5)
+    assert sum(row.cpu_s for row in rows) == pytest.approx(13.0)
 
 
 def test_cpu_of_a_phase_is_read_off_the_curve():
