@@ -2,10 +2,11 @@
 
 loss_of(logits, labels) = LOSS(logits, labels)
 
-"Return the gradient of the loss of `batch`, a tree shaped like the parameters."
+"Return the gradient of the loss of `batch`, a tree shaped like the parameters. The state remembers its backend."
 function gradient_of(trainer::Trainer, batch::Examples)
     data = (to_variant(batch.images), to_variant(batch.labels))
-    return first(Training.compute_gradients(BACKEND, LOSS, data, trainer.state))
+    gradient, _, _, trainer.state = Training.compute_gradients(BACKEND, LOSS, data, trainer.state)
+    return gradient
 end
 
 apply!(trainer::Trainer, gradient) = (trainer.state = Training.apply_gradients!(trainer.state, gradient))

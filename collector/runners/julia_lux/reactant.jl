@@ -10,9 +10,14 @@ const DEVICE = Lux.reactant_device(; force = true)
 
 to_variant(tree) = DEVICE(tree)
 
-"Return when all of `thing`'s arrays are computed: calls of compiled programs return before that."
-synchronise(trainer::Trainer) = Reactant.synchronize(trainer.state.parameters)
+"Return when the trainer's parameters are computed: calls of compiled programs return before that."
+synchronise(trainer::Trainer) = wait_for(trainer.state.parameters)
 synchronise(_) = nothing
+
+wait_for(tree::NamedTuple) = foreach(wait_for, values(tree))
+wait_for(array::AbstractArray) = Reactant.synchronize(array)
+
+host_number(loss) = Float64(Reactant.to_number(loss))
 
 """
 Return the training state for a batch of `size` examples: the newest one, with the program compiled for that size.

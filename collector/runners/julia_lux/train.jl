@@ -57,7 +57,7 @@ end
 
 "Return the summed training loss since the last call, and begin a new sum."
 function take_loss_sum!(trainer::Trainer)
-    loss_sum = sum(Float64(loss) * examples for (loss, examples) in trainer.losses)
+    loss_sum = sum(host_number(loss) * examples for (loss, examples) in trainer.losses)
     empty!(trainer.losses)
     return loss_sum
 end

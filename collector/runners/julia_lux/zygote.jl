@@ -6,6 +6,7 @@ const BACKEND = Lux.AutoZygote()
 
 to_variant(tree) = tree
 synchronise(_) = nothing
+host_number(loss) = Float64(loss)
 
 "Return the training state for a batch of `size` examples: always the same one."
 state_for(trainer, size) = trainer.state
