@@ -207,3 +207,15 @@ def test_julia_in_python_gets_the_same_project_threads_and_files(tmp_path: Path)
     assert options["PYTHON_JULIACALL_PROJECT"] == str(FROM_PYTHON.parent)
     assert options["PYTHON_JULIACALL_THREADS"] == "2"
     assert options["PYTHON_JULIACALL_HANDLE_SIGNALS"] == "yes"
+
+
+def test_the_variant_juliacall_is_started_as_a_program_in_python(monkeypatch: pytest.MonkeyPatch):
+    """It gets the Julia that the other variant is started with."""
+    monkeypatch.setenv("DEADHEAT_JULIA", "/opt/julia")
+    runner = read_runner("julia_flux")
+
+    embedded, alone = (resolve_command(runner, threads=2, variant=name) for name in ("juliacall", "zygote"))
+
+    assert embedded == [sys.executable, str(FROM_PYTHON), "/opt/julia"]
+    assert alone == resolve_command(runner, threads=2)
+    assert (alone[0], alone[-1]) == ("/opt/julia", str(FROM_PYTHON.parent / "run.jl"))
