@@ -114,9 +114,9 @@ def entries_table(roster: Sequence[Contender], gates: pd.DataFrame) -> Table:
         proved, shown = _proved(found.get((one.runner, one.variant)))
         left = {name: why for name, why in one.unverified.items() if name not in shown}
         words = _unverified_words(one.model_copy(update={"unverified": left}))
-        rows.append((one.entry, one.language, one.framework, one.family, ", ".join(one.devices), proved, words))
-    columns = ("entry", "language", "framework", "family", "devices", "proved here", "not yet verified")
-    return Table(caption="Every entry that deadheat brings", columns=columns, rows=rows, prose=columns[6:])
+        rows.append((one.entry, words, proved, one.language, one.framework, one.family, ", ".join(one.devices)))
+    columns = ("entry", "not yet verified", "proved here", "language", "framework", "family", "devices")
+    return Table(caption="Every entry that deadheat brings", columns=columns, rows=rows, prose=columns[1:2])
 
 
 def is_declined(gates: pd.DataFrame) -> pd.Series:

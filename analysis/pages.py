@@ -55,6 +55,7 @@ def runs_page(results: Results, pages: dict[str, str]) -> Page:
         "endings": ", ".join(f"{count} {status}" for status, count in counts.items()),
         "runs_query": queries.newest_runs(),
         "endings_query": queries.endings(),
+        "elsewhere": int(results.runs["campaign_id"].isin(list(results.elsewhere())).sum()),
     }
     return page("runs/index.md", "runs.md.jinja", context)
 
@@ -75,7 +76,8 @@ def with_disturbances(table: Table, runs: pd.DataFrame) -> Table:
 def environments_page(results: Results) -> Page:
     """Return the machines and their software, the newest first."""
     newest = results.environments.sort_values("captured_at", ascending=False)
-    environments = [_environment(row) for row in newest.to_dict("records")]
+    titles = {snapshot.name: snapshot.title for snapshot in results.snapshots}
+    environments = [_environment(row, titles.get(row["hostname"], "")) for row in newest.to_dict("records")]
     context = {"environments": environments, "environments_query": queries.environments()}
     return page("environments.md", "environments.md.jinja", context)
 
@@ -119,7 +121,7 @@ def _run_row(row: Row, pages: dict[str, str]) -> tuple[object, ...]:
     )
 
 
-def _environment(row: Row) -> dict[str, Any]:
+def _environment(row: Row, elsewhere: str) -> dict[str, Any]:
     gpu = (
         f"{row['gpu_count']} × {row['gpu_model']}, {tables.memory(row['gpu_memory_bytes'])}"
         if row["gpu_count"]
@@ -127,6 +129,7 @@ def _environment(row: Row) -> dict[str, Any]:
     )
     commit = row["git_commit"][:12] + (" with uncommitted changes" if row["git_dirty"] else "")
     facts = [
+        ("measured elsewhere", elsewhere),
         ("processor", row["cpu_model"]),
         ("logical cores", row["cpu_cores"]),
         ("frequency governor", row["cpu_governor"]),

@@ -104,7 +104,7 @@ def snapshot_of(rows: Sequence[Row], name: str, title: str) -> Snapshot:
         name=name,
         title=title,
         machine="; ".join(dict.fromkeys(_machine(row) for row in machines)),
-        measured=f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
+        measured=_span(first, last),
         commit=", ".join(sorted({row.git_commit + (" with changes" if row.git_dirty else "") for row in machines})),
         versions=sorted({f"{what} {version}".strip() for what, version in pairs}),
         campaigns=sorted({run.campaign_id for run in runs}),
@@ -137,6 +137,11 @@ def _started(rows: Iterable[Row]) -> tuple[datetime, datetime]:
     """Return when the first and the last run were started."""
     moments = sorted(row.started_at for row in rows if isinstance(row, RunRow))
     return moments[0], moments[-1]
+
+
+def _span(first: datetime, last: datetime) -> str:
+    until = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d, %H:%M}"
+    return f"{first:%Y-%m-%d, %H:%M} to {until} UTC"
 
 
 def _machine(row: EnvironmentRow) -> str:

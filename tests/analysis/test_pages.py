@@ -132,6 +132,8 @@ def test_results_from_elsewhere_say_so() -> None:
 
     assert told in shown(pages["index.md"])
     assert told in shown(pages["workloads/mnist_mlp.md"])
+    assert "were measured elsewhere, in snapshots that deadheat brings" in shown(pages["runs/index.md"])
+    assert "measured elsewhere Owls in a barn" in shown(pages["environments.md"])
     assert "elsewhere" not in shown(small_pages()["index.md"]) + shown(small_pages()["workloads/mnist_mlp.md"])
 
 
@@ -152,7 +154,7 @@ def test_own_results_come_before_newer_ones_from_elsewhere() -> None:
 
 
 OWLS = Snapshot(
-    name="barn",
+    name="bench",
     title="Owls in a barn",
     machine="Owl 9, 2 cores",
     measured="last winter",
@@ -222,8 +224,8 @@ def test_what_nobody_has_run_for_real_is_not_yet_verified() -> None:
     axon = jax.model_copy(update={"runner": "elixir_axon", "variant": "exla", "unverified": {"exla": "no XLA *here*"}})
     page = gate_page(dataclasses.replace(small(), roster=(axon, jax)))
 
-    assert "elixir_axon:exla Python JAX xla cpu, cuda not gated here all of it: no XLA *here*" in shown(page)
-    assert "python_jax:jit Python JAX xla cpu, cuda 2 of 2 workloads cuda: no GPU was at hand" in shown(page)
+    assert "elixir_axon:exla all of it: no XLA *here* not gated here Python JAX xla cpu, cuda" in shown(page)
+    assert "python_jax:jit cuda: no GPU was at hand 2 of 2 workloads Python JAX xla cpu, cuda" in shown(page)
     assert "never gated" not in shown(page)
 
 
@@ -244,8 +246,8 @@ def test_an_entry_that_passed_here_is_verified_whatever_its_definition_says() ->
 
     verified = dataclasses.replace(results_of([passed]), roster=(axon,))
     failed = dataclasses.replace(results_of([dataclasses.replace(passed, passed=False)]), roster=(axon,))
-    assert "elixir_axon:exla Elixir Axon xla cpu 1 of 1 workload –" in shown(gate_page(verified))
-    assert "elixir_axon:exla Elixir Axon xla cpu 0 of 1 workload all of it: no XLA" in shown(gate_page(failed))
+    assert "elixir_axon:exla – 1 of 1 workload Elixir Axon xla cpu" in shown(gate_page(verified))
+    assert "elixir_axon:exla all of it: no XLA 0 of 1 workload Elixir Axon xla cpu" in shown(gate_page(failed))
 
 
 def test_a_workload_shows_the_gates_of_its_own_campaign() -> None:

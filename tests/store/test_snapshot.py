@@ -69,7 +69,7 @@ def test_a_snapshot_is_a_store_of_whole_runs(source: Store, tmp_path: Path) -> N
     assert made.check() == []
     assert about == read_snapshot(tmp_path / "barn")
     assert (about.campaigns, about.runs) == (["c1", "c2"], 2)
-    assert about.measured == "2026-01-02 03:04 to 2026-01-03 03:04 UTC"
+    assert about.measured == "2026-01-02, 03:04 to 2026-01-03, 03:04 UTC"
     assert len(list((tmp_path / "barn").rglob("*.parquet"))) == len(QUESTIONS)
     assert not (tmp_path / "barn" / "views.sql").exists()
 
