@@ -34,6 +34,24 @@ def resources_table(mine: CellResults) -> Table:
     return Table(caption=caption, columns=names, rows=rows, numeric=names[2:])
 
 
+def device_memory_table(mine: CellResults) -> Table:
+    """Return the medians of the devices' memory in use and reserved, of entries whose runtime counts them."""
+    marks = ["device_bytes_used", "device_bytes_reserved"]
+    counted = mine.completed.dropna(subset=marks, how="all")
+    typed = counted.assign(**{name: counted[name].astype(float) for name in marks})
+    medians = typed.groupby("entry")[marks].median().to_dict("index")
+    rows = [
+        (mine.label(entry), *(tables.memory(medians[entry][name]) for name in marks))
+        for entry in mine.entries
+        if entry in medians
+    ]
+    columns = ("entry", "peak in use", "peak reserved")
+    caption = (
+        "Memory of the device: medians of the runtimes' own high-water marks; nobody else can have what is reserved"
+    )
+    return Table(caption=caption, columns=columns, rows=rows, numeric=columns[1:])
+
+
 def energy_words(mine: CellResults, epochs_to_target: float | None) -> list[str]:
     """Return the joules to the target of each entry whose energy was read; nothing where none was."""
     if epochs_to_target is None:

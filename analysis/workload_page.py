@@ -33,7 +33,7 @@ from analysis.repeats import repeated_words
 from analysis.repetition_tables import levels_part
 from analysis.run_tables import runs_part
 from analysis.scaling_tables import scaling_tables
-from analysis.spending_tables import best_known, energy_words, resources_table
+from analysis.spending_tables import best_known, device_memory_table, energy_words, resources_table
 from analysis.steady_tables import steady_part
 from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables, sweep_words
 from analysis.tables import Table
@@ -145,7 +145,7 @@ def section(
         "families_table": families_table(mine),
         "families_query": families_query(mine),
         "phases_table": phases_table(mine),
-        "resources_table": resources_table(mine) if is_whole else None,
+        "resources": [resources_table(mine), device_memory_table(mine)] if is_whole else [],
         "variance_table": variance_table(mine),
         "variance_query": queries.spreads(mine.cell),
         "cost": cost_part(mine, rates) if is_whole else None,

@@ -9,7 +9,7 @@ from analysis.cells import CellResults, cell_results
 from analysis.families import parts_of
 from analysis.part_charts import PartPoint, part_intervals
 from analysis.scaling_tables import laws_table, scaling_tables, speed_up_table
-from analysis.spending_tables import energy_words, resources_table
+from analysis.spending_tables import device_memory_table, energy_words, resources_table
 from analysis.sweeps import Sweep, sweep_words
 from analysis.target_tables import crossings_table, factors_table, targets_table
 from analysis.variance_tables import components_of, control_words, levels_table, place_words
@@ -151,6 +151,20 @@ def test_resources_are_listed_by_phase_and_energy_only_where_it_was_read():
     assert energy_words(mine, 1.0)[0] == "python_pytorch used 140 J to the target (median)."
     assert energy_words(without, 1.0) == []
     assert energy_words(mine, None) == []
+
+
+def test_device_memory_is_listed_where_a_runtime_counts_it():
+    """Two of three GiB are in use; JAX counts nothing, and without a device there is no row at all."""
+    rows = [
+        dataclasses.replace(row, device_bytes_used=2 * 2**30, device_bytes_reserved=3 * 2**30)
+        if isinstance(row, RunRow) and row.runner == "python_pytorch"
+        else row
+        for row in rows_of(heats=2)
+    ]
+    (mine,), (without,) = cells_of(rows), cells_of(rows_of(heats=2))
+
+    assert device_memory_table(mine).rows == [("python_pytorch", "2.00 GiB", "3.00 GiB")]
+    assert device_memory_table(without).rows == []
 
 
 def scaled(threads, seconds):
