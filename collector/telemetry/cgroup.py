@@ -24,6 +24,7 @@ from collector.telemetry.machine import PROCFS, some_pressure_s
 CGROUPS = Path("/sys/fs/cgroup")
 PREFIX = "deadheat"
 COLLECTOR_LEAF = f"{PREFIX}-collector"  # where a collector moves to: a v2 group with controllers has no processes
+PRESSURE_PERIOD_S = 0.09  # it is compared with the machine's, which is read ten times a second
 REMOVE_TIMEOUT_S = 5.0
 RETRY_S = 0.002
 _numbers = itertools.count(1)
@@ -111,6 +112,7 @@ class CgroupSource:
         self._memory = KernelFile(Path(group.memory) / "memory.stat") if group.memory else None
         self._v2_cpu = KernelFile(v2 / "cpu.stat") if v2 and not group.cpuacct else None  # one source per quantity
         self._v2_pressure = KernelFile(v2 / "cpu.pressure") if v2 else None
+        self._pressure_due_ns = 0
         v2_memory = v2 / "memory.stat" if v2 and not group.memory else None
         self._v2_memory = KernelFile(v2_memory) if v2_memory and v2_memory.exists() else None
 
@@ -125,7 +127,11 @@ class CgroupSource:
         The readings are made when they are asked for, which may be when the run no longer computes.
         """
         at_ns = time.monotonic_ns()
-        return self._readings(at_ns, edge, {file: file.read() for file in self._files})
+        with_pressure = bool(edge) or at_ns >= self._pressure_due_ns
+        if with_pressure:
+            self._pressure_due_ns = at_ns + round(PRESSURE_PERIOD_S * 1e9)
+        files = [file for file in self._files if with_pressure or file is not self._v2_pressure]
+        return self._readings(at_ns, edge, {file: file.read() for file in files})
 
     def close(self) -> None:
         """Close every file."""

@@ -44,7 +44,9 @@ class Sampling:
     def __init__(self, file: IO[str], period_s: float) -> None:
         self._file, self._period_ns = file, round(period_s * 1e9)
         self._sources: list[Source] = []
-        self._due_ns = self._machine_due_ns = self._flush_ns = 0
+        self._due_ns = self._flush_ns = 0
+        self._machine_every = max(1, round(PERIOD_S / period_s))  # of the periods
+        self._until_machine = 0
         self._taken: list[tuple[int, Iterable[Reading], float | None]] = []  # place of the source, what it said, late
         self._unavailable: dict[tuple[str, str, int | None], str] = {}
 
@@ -56,7 +58,7 @@ class Sampling:
     def watch(self, sources: Sequence[Source]) -> None:
         """Begin the schedule now."""
         self._sources = list(sources)
-        self._due_ns = self._machine_due_ns = time.monotonic_ns()
+        self._due_ns = time.monotonic_ns()
         self._flush_ns = self._due_ns + round(FLUSH_S * 1e9)
 
     def read_due(self) -> None:
@@ -65,13 +67,14 @@ class Sampling:
         if not self._sources or now_ns < self._due_ns:
             return
         late_s = (now_ns - self._due_ns) / 1e9
-        if with_machine := self._due_ns >= self._machine_due_ns:
-            self._machine_due_ns = self._due_ns + round(PERIOD_S * 1e9)
+        with_machine = self._until_machine <= 0
         for place, source in enumerate(self._sources):
             if with_machine or not isinstance(source, NOT_THE_RUN):
                 self._take(place, late_s=late_s)
         now_ns = time.monotonic_ns()
-        self._due_ns += ((now_ns - self._due_ns) // self._period_ns + 1) * self._period_ns
+        periods = (now_ns - self._due_ns) // self._period_ns + 1
+        self._due_ns += periods * self._period_ns
+        self._until_machine = (self._machine_every if with_machine else self._until_machine) - periods
         if now_ns >= self._flush_ns:
             self.flush()
             self._flush_ns = now_ns + round(FLUSH_S * 1e9)
