@@ -1,14 +1,16 @@
 """The packages of runners in Elixir: what Mix will get is said, with its size, before Mix gets it.
 
-A runner with a `mix.exs` has a `downloads.toml` beside it: the addresses its packages come from. Everything lands under
-`.toolchains/<runner>/`; nothing is written into the runner's folder or into a person's own folders.
+A runner with a `mix.exs` has a `downloads.toml` beside it: its packages, whose addresses Hex knows, and further
+addresses. Everything lands under `.toolchains/<runner>/`; nothing is written into the runner's folder or into a
+person's own folders.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +37,9 @@ DOWNLOADS = "downloads.toml"
 LOG = "setup.log"
 BACKENDS = "DEADHEAT_AXON_BACKENDS"
 TIMEOUT_S = 20.0
+HEX = "hex:"  # before a package's name and version
+MIX = "Mix.start(); Mix.CLI.main(System.argv())"
+ITSELF = (["local.hex", "--force", "--if-missing"], ["local.rebar", "--force", "--if-missing"])
 
 
 class Downloads(Definition):
@@ -99,12 +104,31 @@ def _setup(name: str, root: Path, runners: Path, console: Console) -> SetupResul
     try:
         elixir, version = _elixir(name, downloads, root)
         backends = chosen_backends(downloads, os.environ)
-        _announce(name, [*downloads.always, *(a for b in backends for a in downloads.backends[b])], backends, console)
-        _get(name, elixir, backends, root, runners, console)
+        mix = _Mix(name, elixir, runners / name, root / BUILDS / name, backends, console)
+        for task in ITSELF:
+            mix.run(task)
+        wanted = [*downloads.always, *(a for b in backends for a in downloads.backends[b])]
+        _announce(name, _addresses(wanted, mix), backends, console)
+        mix.run(["do", "deps.get", "+", "compile"])
     except ToolchainError as reason:
         return SetupResult(language=name, state="failed", executable=None, version="", message=str(reason))
-    message = f"packages for {', '.join(backends)} are in {root / BUILDS / name}"
+    message = f"packages for {', '.join(backends)} are in {mix.home}"
     return SetupResult(language=name, state="ready", executable=elixir, version=version, message=message)
+
+
+def _addresses(wanted: list[str], mix: _Mix) -> list[str]:
+    """Return where everything lies: Hex is asked for the address of its packages."""
+    if not any(what.startswith(HEX) for what in wanted):
+        return wanted
+    told = mix.run(["hex.repo", "show", "hexpm"])
+    found = re.search(r"https?://[^\s|]+", told)
+    if not found:
+        raise ToolchainError(
+            f"mix hex.repo show hexpm: got {told.strip()!r}; expected the address of Hex's packages. "
+            "Set it with mix hex.repo set, then: deadheat setup elixir."
+        )
+    base = found[0].rstrip("/")
+    return [f"{base}/tarballs/{what.removeprefix(HEX)}.tar" if what.startswith(HEX) else what for what in wanted]
 
 
 def _elixir(name: str, downloads: Downloads, root: Path) -> tuple[Path, str]:
@@ -150,64 +174,55 @@ def _size_or_reason(address: str) -> int | str:
         return str(reason)
 
 
-def _get(name: str, elixir: Path, backends: list[str], root: Path, runners: Path, console: Console) -> None:
-    home = root / BUILDS / name
-    home.mkdir(parents=True, exist_ok=True)
-    environment = {
-        **os.environ,
-        BACKENDS: ",".join(backends),
-        "MIX_ENV": "prod",
-        "MIX_HOME": str(home / "mix"),
-        "HEX_HOME": str(home / "hex"),
-        "XLA_CACHE_DIR": os.environ.get("XLA_CACHE_DIR", str(home / "cache")),
-        "LIBTORCH_CACHE": os.environ.get("LIBTORCH_CACHE", str(home / "cache")),
-        "LIBMLX_CACHE": os.environ.get("LIBMLX_CACHE", str(home / "cache")),
-    }
-    script = "Mix.start(); Mix.CLI.main(System.argv())"
-    with (home / LOG).open("w", encoding="utf-8") as log:
-        for task in (["local.hex", "--force", "--if-missing"], ["local.rebar", "--force", "--if-missing"],
-                     ["do", "deps.get", "+", "compile"]):  # fmt: skip
-            command = [str(elixir), "-e", script, "--", *task]
-            code = _run(command, runners / name, environment, log.write, console, name)
-            if code != 0:
-                log.flush()
-                raise ToolchainError(_mix_failure(name, task, code, home / LOG))
+class _Mix:
+    """Runs tasks of Mix for one runner: shows what they print, keeps it in a log, and says what failed."""
 
+    def __init__(
+        self, name: str, elixir: Path, folder: Path, home: Path, backends: list[str], console: Console
+    ) -> None:
+        self.home = home
+        self._name, self._elixir, self._folder, self._console = name, elixir, folder, console
+        self._log = home / LOG
+        caches = {cache: str(home / "cache") for cache in ("XLA_CACHE_DIR", "LIBTORCH_CACHE", "LIBMLX_CACHE")}
+        own = {"MIX_ENV": "prod", "MIX_HOME": str(home / "mix"), "HEX_HOME": str(home / "hex")}
+        self._environment = {**caches, **os.environ, **own, BACKENDS: ",".join(backends)}
+        home.mkdir(parents=True, exist_ok=True)
+        self._log.write_text("", encoding="utf-8")
 
-def _run(
-    command: list[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    keep: Callable[[str], object],
-    console: Console,
-    name: str,
-) -> int:
-    """Run one task of Mix, show its lines as they come, keep them, and return its exit code."""
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            keep(line)
-            if line.strip():
-                console.print(f"{name}: {line.rstrip()}", highlight=False, markup=False, soft_wrap=True)
-    return process.returncode
+    def run(self, task: list[str]) -> str:
+        """Run a task and return what it printed; raise `ToolchainError` where it ends badly."""
+        lines = []
+        with (
+            self._log.open("a", encoding="utf-8") as log,
+            subprocess.Popen(
+                [str(self._elixir), "-e", MIX, "--", *task],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            ) as process,
+        ):
+            for line in process.stdout or ():
+                lines.append(line)
+                log.write(line)
+                if line.strip():
+                    self._console.print(f"{self._name}: {line.rstrip()}", highlight=False, markup=False, soft_wrap=True)
+        if process.returncode != 0:
+            raise ToolchainError(self._failure(task, process.returncode, lines))
+        return "".join(lines)
 
-
-def _mix_failure(name: str, task: list[str], code: int, log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    told = next((line for line in lines if line.startswith("** (")), lines[-1] if lines else f"exit code {code}")
-    return (
-        f"mix {' '.join(task)} ended with exit code {code}: {told}. Expected the packages of {name}; no other runner "
-        f"needs them. All that Mix printed is in {log}; deadheat setup elixir goes on from what is there."
-    )
+    def _failure(self, task: list[str], code: int, printed: list[str]) -> str:
+        lines = [line.strip() for line in printed if line.strip()]
+        told = next((line for line in lines if line.startswith("** (")), lines[-1] if lines else "it said nothing")
+        return (
+            f"mix {' '.join(task)} ended with exit code {code}: {told}. Expected the packages of {self._name}; no "
+            f"other runner needs them. All that Mix printed is in {self._log}; deadheat setup elixir goes on from what "
+            "is there."
+        )
 
 
 def _described(name: str, runners: Path) -> str:

@@ -29,6 +29,7 @@ ELIXIR = """#!/bin/sh
 case "$*" in
     --version) echo "Elixir ${FAKE_VERSION:-1.18.4} (compiled with Erlang/OTP 27)" ;;
     *local*) echo "* creating $HEX_HOME" ;;
+    *hex.repo*) echo "| URL                    | Auth key |"; echo "| $FAKE_REPOSITORY |          |" ;;
     *deps.get*)
         echo "Resolving $DEADHEAT_AXON_BACKENDS for $MIX_ENV in $PWD"
         test -z "$FAKE_MIX_FAILS" || { echo "** (Mix) $FAKE_MIX_FAILS"; echo "after it"; exit 1; } ;;
@@ -83,7 +84,7 @@ def runners(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Pat
     (wing / "mix.exs").touch()
     (wing / "runner.toml").write_text(RUNNER, encoding="utf-8")
     (wing / "downloads.toml").write_text(
-        f'minimum_version = "1.17"\ndefault = ["exla"]\nalways = ["{server}/axon.tar"]\n'
+        f'minimum_version = "1.17"\ndefault = ["exla"]\nalways = ["hex:axon-0.8.1"]\n'
         f'[backends]\nexla = ["{server}/xla.tar"]\nemlx = ["{server}/missing.tar"]\n',
         encoding="utf-8",
     )
@@ -91,6 +92,7 @@ def runners(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Pat
     elixir.write_text(ELIXIR, encoding="utf-8")
     elixir.chmod(0o755)
     monkeypatch.setenv("DEADHEAT_ELIXIR", str(elixir))
+    monkeypatch.setenv("FAKE_REPOSITORY", server)
     monkeypatch.delenv("DEADHEAT_AXON_BACKENDS", raising=False)
     return wing.parent
 
@@ -106,11 +108,12 @@ def test_the_size_is_told_first_then_mix_is_shown(tmp_path: Path, runners: Path)
     """What, how much and from where, before anything is downloaded; nothing is written into the runner's folder."""
     state, message, shown = set_up(tmp_path, runners)
 
-    told, *lines = shown.splitlines()
+    *hex_itself, told, last = shown.splitlines()
     assert told == "elixir_wing: downloading 2 files, 6 MB, for exla from 127.0.0.1"
-    assert lines[-1] == f"elixir_wing: Resolving exla for prod in {runners}/elixir_wing"
+    assert len(hex_itself) == 4
+    assert last == f"elixir_wing: Resolving exla for prod in {runners}/elixir_wing"
     assert (state, message) == ("ready", f"packages for exla are in {tmp_path}/.toolchains/elixir_wing")
-    assert (tmp_path / ".toolchains/elixir_wing/setup.log").read_text().count("\n") == 3
+    assert (tmp_path / ".toolchains/elixir_wing/setup.log").read_text().count("\n") == 5
     assert not (runners / "elixir_wing/deps").exists()
 
 
@@ -125,7 +128,17 @@ def test_an_address_that_does_not_answer_is_named_with_who_needs_it(
     assert state == "failed"
     assert "/missing.tar: Client error '404 Not Found'" in message
     assert "Expected the packages of elixir_wing there; no other runner needs them." in message
-    assert shown == ""
+    assert "Resolving" not in shown
+
+
+def test_a_repository_that_hex_does_not_tell_is_named(tmp_path: Path, runners: Path, monkeypatch: pytest.MonkeyPatch):
+    """No address is guessed."""
+    monkeypatch.setenv("FAKE_REPOSITORY", "none")
+
+    state, message, _ = set_up(tmp_path, runners)
+
+    assert state == "failed"
+    assert message.startswith("mix hex.repo show hexpm: got '| URL")
 
 
 def test_no_network_names_the_address(server: str):
@@ -193,4 +206,6 @@ def test_every_runner_with_packages_tells_where_they_come_from():
         downloads = read_definition(RUNNERS / name / "downloads.toml", Downloads, ToolchainError)
 
         assert set(downloads.default) <= set(downloads.backends)
-        assert all(address.startswith("https://") for group in downloads.backends.values() for address in group)
+        assert all(
+            address.startswith(("https://", "hex:")) for group in downloads.backends.values() for address in group
+        )

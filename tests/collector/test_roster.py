@@ -90,9 +90,7 @@ def test_a_runner_without_workloads_claims_them_all(tmp_path):
     assert offered["plain"] == known_workloads()
     assert set(offered["plain"]) - set(offered["fast"]) == {"mnist_cnn"}
     (folder / "runner.toml").write_text(text.replace('["mnist_cnn"]', '["mnist_owl"]'), encoding="utf-8")
-    with pytest.raises(
-        RunnerError, match="variants.fast.lacks names 'mnist_owl', which the runner's own"
-    ):
+    with pytest.raises(RunnerError, match="variants.fast.lacks names 'mnist_owl', which the runner's own"):
         read_runner("cobol_owl", tmp_path)
 
 
