@@ -19,6 +19,7 @@ from analysis.render import Page, page
 from analysis.results import Results
 from analysis.tables import Table
 from analysis.words import cell_title, difference_words, seconds
+from store.roster import Contender, by_reason
 
 CONTROL = "control"  # stands beside the classes of runners: see CONTROLS in analysis.headlines
 CHOSEN = "chosen"  # the suite of a campaign whose runners and workloads were named on the command line
@@ -44,7 +45,7 @@ def home_page(results: Results, cells: Sequence[CellResults], headline: CellResu
         "title": cell_title(headline.cell),
         "verdict": verdict_words(headline),
         "baseline": headline.label(headline.baseline),
-        "contenders": contenders(headline, "framework", is_headline=True),
+        "contenders": contenders(headline, "framework", is_headline=True, roster=results.roster),
         "controls": contenders(headline, CONTROL, is_headline=True),
         "bare": contenders(headline, "baseline", is_headline=True),
         "variants": contenders(headline, None, is_headline=False),
@@ -83,8 +84,10 @@ def first_of_workloads(cells: Sequence[CellResults]) -> list[CellResults]:
     return [mine for mine in cells if found[mine.cell.workload] is mine]
 
 
-def contenders(mine: CellResults, runner_class: str | None, *, is_headline: bool) -> list[dict[str, Any]]:
-    """Return the candidates of one class with their findings on both clocks."""
+def contenders(
+    mine: CellResults, runner_class: str | None, *, is_headline: bool, roster: Sequence[Contender] = ()
+) -> list[dict[str, Any]]:
+    """Return the candidates of one class with their findings on both clocks, and what `roster` calls unverified."""
     found: dict[str, list[Finding]] = {}
     for finding in (f for clock in CLOCKS for f in mine.on(clock)):
         if runner_class in (None, _class(finding)) and finding.candidate_headline is is_headline:
@@ -92,12 +95,33 @@ def contenders(mine: CellResults, runner_class: str | None, *, is_headline: bool
     return [
         {
             "name": mine.label(entry),
-            "framework": findings[0].candidate_framework,
-            "language": findings[0].candidate_language,
+            "made_with": made_with(mine, findings[0]),
             "findings": _distinct(findings),
+            "unverified": unverified_beside(findings[0], roster),
         }
         for entry, findings in found.items()
     ]
+
+
+def made_with(mine: CellResults, finding: Finding) -> str:
+    """Return framework, variant and language of a candidate, with the versions that ran."""
+    variant = finding.candidate.partition(":")[2]
+    ran = mine.attempts[mine.attempts["entry"] == finding.candidate].tail(1)
+    versions = [str(ran[name].iloc[0]) if len(ran) else "" for name in ("framework_version", "language_version")]
+    framework, language = (
+        f"{name} {version}".strip()
+        for name, version in zip((finding.candidate_framework, finding.candidate_language), versions, strict=True)
+    )
+    return f"{framework}{'' if variant == 'default' else f', {variant}'} · {language}"
+
+
+def unverified_beside(finding: Finding, roster: Sequence[Contender]) -> list[tuple[str, str]]:
+    """Return which variants and versions of a candidate's runner nobody has run for real, and why."""
+    runner, framework = finding.candidate.partition(":")[0], finding.candidate_framework
+    mine = [one for one in roster if one.runner == runner]
+    found = {one.variant: one.whole for one in mine if one.whole}
+    found |= {name: why for one in mine for name, why in one.unverified.items() if name.startswith(f"{framework} ")}
+    return by_reason(found)
 
 
 def languages_table(mine: CellResults) -> Table:
