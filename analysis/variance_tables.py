@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -13,7 +13,15 @@ from analysis.comparison import compare, pair_controls
 from analysis.finding import CLOCKS
 from analysis.levels import LEVELS, Components, Level, false_positives, variance_components
 from analysis.tables import Table
-from analysis.variance import PlaceEffect, idle_effect, position_effect
+from analysis.variance import LEVELS as SPREAD_LEVELS
+from analysis.variance import PlaceEffect, Spread, idle_effect, position_effect, spreads
+from analysis.words import seconds
+
+SPREAD_NAMES = {
+    "heats": "between heats",
+    "runs": "A/A, in one heat",
+    "epochs": "within a run",
+}
 
 
 def same_series(mine: CellResults, cells: Sequence[CellResults]) -> list[CellResults]:
@@ -105,3 +113,36 @@ def _range(effect: PlaceEffect) -> str:
     ends = (100 * (ratio - 1) for ratio in (effect.ratio_per_place, effect.low_ratio, effect.high_ratio))
     middle, low, high = (f"{end:+.2f} %" for end in ends)
     return f"{middle} (95 % interval {low} to {high}, {effect.runs} runs)"
+
+
+def variance_table(mine: CellResults) -> Table:
+    """Return how far measurements of one entry lie apart, on each clock: a column per level."""
+    found = {(spread.entry, spread.clock, spread.level): spread for spread in spreads(mine.runs, mine.epochs)}
+    rows = [
+        (
+            mine.label(entry),
+            clock,
+            base.runs,
+            seconds(base.mean_s),
+            *_deviations(found, entry, f"{clock}_clock_s"),
+        )
+        for entry in mine.entries
+        for clock in CLOCKS
+        if (base := found.get((entry, f"{clock}_clock_s", "heats")))
+    ]
+    columns = ("entry", "clock", "runs", "mean", *(SPREAD_NAMES[level] for level in SPREAD_LEVELS))
+    caption = "Standard deviations as a share of the mean, with their 95 % intervals where there is one"
+    return Table(caption=caption, columns=columns, rows=rows, numeric=("runs", "mean"))
+
+
+def _deviations(found: dict[tuple[str, str, str], Spread], entry: str, clock: str) -> Iterator[str]:
+    for level in SPREAD_LEVELS:
+        spread = found.get((entry, clock, level))
+        if spread is None:
+            yield tables.NOTHING
+            continue
+        share = tables.percent(spread.coefficient_of_variation_ratio)
+        if spread.low_s is None or spread.high_s is None:
+            yield share
+        else:
+            yield f"{share} ({100 * spread.low_s / spread.mean_s:.1f} to {100 * spread.high_s / spread.mean_s:.1f})"

@@ -38,8 +38,7 @@ from analysis.steady_tables import steady_part
 from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables, sweep_words
 from analysis.tables import Table
 from analysis.target_tables import crossings_table, factors_table, targets_table
-from analysis.variance import LEVELS, Spread, spreads
-from analysis.variance_tables import control_words, place_words
+from analysis.variance_tables import control_words, place_words, variance_table
 from analysis.words import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
 from store.records import PHASES
 
@@ -49,11 +48,6 @@ CLOCK_HEADINGS = {
     "e2e": "End to end (e2e clock): everything since the process was started",
 }
 NO_RATES = Rates()
-LEVEL_NAMES = {
-    "heats": "between heats",
-    "runs": "A/A, in one heat",
-    "epochs": "within a run",
-}
 
 
 def workload_page(
@@ -145,12 +139,9 @@ def section(
         "families_table": families_table(mine),
         "families_query": families_query(mine),
         "phases_table": phases_table(mine),
-        "resources": [resources_table(mine), device_memory_table(mine)] if is_whole else [],
         "variance_table": variance_table(mine),
         "variance_query": queries.spreads(mine.cell),
-        "cost": cost_part(mine, rates) if is_whole else None,
-        "steady": steady_part(mine) if is_whole else None,
-        **(levels_part(mine, cells) if is_whole else {}),
+        **_whole_part(mine, cells, rates, is_whole=is_whole),
         "positions": place_words(mine),
         "gate_table": gate_table(mine, gates),
         "gate_query": queries.gates(mine.cell),
@@ -158,6 +149,18 @@ def section(
         "repeated": repeated_words(mine.attempts),
         "repeated_query": queries.repeated(mine.cell),
         **runs_part(mine, pages),
+    }
+
+
+def _whole_part(mine: CellResults, cells: Sequence[CellResults], rates: Rates, *, is_whole: bool) -> dict[str, Any]:
+    """Return what only a cell with all its charts says."""
+    if not is_whole:
+        return {"resources": [], "cost": None, "steady": None}
+    return {
+        "resources": [resources_table(mine), device_memory_table(mine)],
+        "cost": cost_part(mine, rates),
+        "steady": steady_part(mine),
+        **levels_part(mine, cells),
     }
 
 
@@ -305,26 +308,6 @@ def phases_table(mine: CellResults) -> Table:
     return Table(caption="Median seconds of each phase", columns=("entry", *present), rows=rows, numeric=present)
 
 
-def variance_table(mine: CellResults) -> Table:
-    """Return how far measurements of one entry lie apart, on each clock: a column per level."""
-    found = {(spread.entry, spread.clock, spread.level): spread for spread in spreads(mine.runs, mine.epochs)}
-    rows = [
-        (
-            mine.label(entry),
-            clock,
-            base.runs,
-            seconds(base.mean_s),
-            *_deviations(found, entry, f"{clock}_clock_s"),
-        )
-        for entry in mine.entries
-        for clock in CLOCKS
-        if (base := found.get((entry, f"{clock}_clock_s", "heats")))
-    ]
-    columns = ("entry", "clock", "runs", "mean", *(LEVEL_NAMES[level] for level in LEVELS))
-    caption = "Standard deviations as a share of the mean, with their 95 % intervals where there is one"
-    return Table(caption=caption, columns=columns, rows=rows, numeric=("runs", "mean"))
-
-
 def gate_table(mine: CellResults, gates: pd.DataFrame) -> Table:
     """Return whether each entry proved that it does the same work, and where it failed."""
     of_cell = gates_of(mine.cell, gates).sort_values("gated_at")
@@ -364,19 +347,6 @@ def _finding_row(mine: CellResults, finding: Finding) -> tuple[object, ...]:
         finding.heats,
         tables.pill(finding.verdict),
     )
-
-
-def _deviations(found: dict[tuple[str, str, str], Spread], entry: str, clock: str) -> Iterator[str]:
-    for level in LEVELS:
-        spread = found.get((entry, clock, level))
-        if spread is None:
-            yield tables.NOTHING
-            continue
-        share = tables.percent(spread.coefficient_of_variation_ratio)
-        if spread.low_s is None or spread.high_s is None:
-            yield share
-        else:
-            yield f"{share} ({100 * spread.low_s / spread.mean_s:.1f} to {100 * spread.high_s / spread.mean_s:.1f})"
 
 
 def _gate_row(mine: CellResults, entry: str, parts: pd.DataFrame) -> tuple[object, ...]:

@@ -77,7 +77,7 @@ def anonymised(rows: Iterable[Row], name: str) -> list[Row]:
 
     Examples
     --------
-    >>> FOLDERS.sub("…/", "no such file: /home/jo/lib/libx.so, see https://x.org/a/b; 3 1/s")
+    >>> FOLDERS.sub("…/", "no such file: /srv/jo/lib/libx.so, see https://x.org/a/b; 3 1/s")
     'no such file: …/libx.so, see https://x.org/a/b; 3 1/s'
     """
     found = list(rows)

@@ -31,8 +31,8 @@ def measured(run_id: str = "r1", **changes: object) -> list[Row]:
     plain = [one for one in whole_run(run_id, **of_run) if not isinstance(one, (EnvironmentRow, ReadingRow, RunRow))]
     return [
         *plain,
-        row(RunRow, run_id=run_id, message="owl: no such file: /home/jo/lib/libx.so; see https://x.org/a/b", **of_run),
-        row(EnvironmentRow, hostname="owl", versions='{"julia": {"depot": "/home/jo/.julia/x", "blas": "a/b"}}'),
+        row(RunRow, run_id=run_id, message="owl: no such file: /srv/jo/lib/libx.so; see https://x.org/a/b", **of_run),
+        row(EnvironmentRow, hostname="owl", versions='{"julia": {"depot": "/srv/jo/.julia/x", "blas": "a/b"}}'),
         row(GateRow, campaign_id=of_run["campaign_id"], cause="/tmp/owl/gates/x differs"),
         row(GateRow, campaign_id="", gate_id="by hand"),
         *(row(ReadingRow, run_id=run_id, at_s=at / 10, edge="", scope="run", device_index=None) for at in range(40)),
