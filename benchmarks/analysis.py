@@ -1,16 +1,18 @@
 """How long all findings of a large store take, and how much memory: 40,000 runs with 480,000 epoch rows.
 
-    python benchmarks/analysis.py [RUNS]
+    python benchmarks/analysis.py [RUNS] [--peers]
 
 A store of that size is written first (not timed). Then a fresh process reads it, makes every finding and every
 level of variance, and says how long each part took and what its memory came to at most.
+
+With `--peers` benchopt then makes its result pages and asv publishes, each installed in an environment of its own and
+given the same runs in its own format: benchopt draws medians and quantiles, asv looks for steps in each series; a
+verdict with its interval, as here, neither has. Where one is not done in ten minutes, it is given a tenth.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +26,8 @@ sys.path.insert(0, str(PROJECT))
 from analysis.findings import find_all  # noqa: E402
 from analysis.frames import read_counted_runs, read_epochs, read_gates, read_unavailable  # noqa: E402
 from analysis.levels import variance_components  # noqa: E402
+from benchmarks.analysis_peers import PEERS, Peer  # noqa: E402
+from benchmarks.taken import taken  # noqa: E402
 from store.database import Store  # noqa: E402
 from store.records import Row  # noqa: E402
 from tests.analysis.builders import JAX, JULIA, NUMPY, PYTORCH, START, Campaign  # noqa: E402
@@ -32,16 +36,36 @@ RACERS = (PYTORCH, JAX, NUMPY, JULIA)
 HEATS = 10
 RUNS_PER_CELL = HEATS * (len(RACERS) + 1)
 CELLS_PER_CAMPAIGN = 20
+LIMIT_S = 600
 
 
-def main(runs: int) -> None:
-    """Write a store of about `runs` runs and have a fresh process find everything in it."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "store")
+def main(runs: int, *, with_peers: bool) -> None:
+    """Write a store of about `runs` runs, and have a fresh process find everything in it; then the peers."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = Store(folder / "store")
         for number in range(max(1, runs // (RUNS_PER_CELL * CELLS_PER_CAMPAIGN))):
             store.append(f"campaign-{number}", list(campaign(number)), day=START.date())
-        command = [sys.executable, __file__, "--measure", str(store.path)]
-        subprocess.run(command, check=True)
+        print(f"deadheat: {taken([sys.executable, __file__, '--measure', store.path], folder, LIMIT_S)}", flush=True)
+        for peer in PEERS if with_peers else ():
+            measure_peer(peer, store, folder / peer.name)
+
+
+def measure_peer(peer: Peer, store: Store, folder: Path) -> None:
+    """Print what a peer needs for the runs of a store, or for a tenth of its campaigns where that is too much."""
+    programs = peer.install(folder / "environment")
+    runs, epochs = read_counted_runs(store), read_epochs(store)
+    campaigns = runs["campaign_id"].unique()
+    for at, (words, feed) in enumerate(peer.feeds.items()):
+        for number in (len(campaigns), max(1, len(campaigns) // 10)):
+            mine = runs[runs["campaign_id"].isin(campaigns[:number])]
+            here = folder / f"{at}-{number}"
+            feed(mine, epochs, here)
+            needed = taken([programs / peer.command[0], *peer.command[1:]], here, LIMIT_S, here / "log.txt")
+            outcome = needed or f"not done in {LIMIT_S} s"
+            print(f"{peer.packages[0]}, {len(mine):,} runs, {words}: {outcome}", flush=True)
+            if needed:
+                break
 
 
 def campaign(number: int) -> Iterator[Row]:
@@ -74,9 +98,7 @@ def measure(path: Path) -> None:
     )
     findings = timed("findings", lambda: find_all(runs, epochs, unavailable, gates))
     levels = timed("variance by level", lambda: variance_components(runs, epochs))
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{len(runs):,} runs, {len(epochs):,} epoch rows: {len(findings):,} findings, {len(levels):,} series")
-    print(f"process in all: {time.process_time():.1f} CPU s, peak memory {peak_mib:,.0f} MiB")
 
 
 def timed(name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work returns
@@ -91,4 +113,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
         measure(Path(sys.argv[2]))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 40_000)
+        numbers = [int(argument) for argument in sys.argv[1:] if argument != "--peers"]
+        main(numbers[0] if numbers else 40_000, with_peers="--peers" in sys.argv)
