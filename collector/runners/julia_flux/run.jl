@@ -10,24 +10,7 @@ if ARGS == ["--describe"]
     println(description())
     exit(0)
 end
-(length(ARGS) >= 2 && iseven(length(ARGS))) ||
-    error("expected <trial.json> <events.jsonl>, again and again, or --describe, got $ARGS")
-
-# run_start is written by hand: compiling the general writer would keep it back for 70 ms. from_python.py writes its own.
-const EVENTS = open(ARGS[2], "a")
-if !@isdefined(STARTED_BY_PYTHON)
-    unix_ns = round(Int, time() * 1e9)
-    write(EVENTS, "{\"kind\": \"run_start\", \"at_ns\": $(time_ns()), \"unix_ns\": $unix_ns, \"pid\": $(getpid())}\n")
-    flush(EVENTS)
-end
-
-# Counts what Julia compiles from here on; Flux and the code below are most of it.
-isdefined(Base, :cumulative_compile_timing) && Base.cumulative_compile_timing(true)
-
-for file in ("trial", "npy", "idx", "cifar10", "dataset", "order", "schedule")
-    include(joinpath(@__DIR__, "..", "_julia", file * ".jl"))
-end
-using .Trials, .Npy, .Datasets, .Orders, .Schedules
+include("../_julia/begin.jl")
 include("events.jl")
 include("support.jl")
 

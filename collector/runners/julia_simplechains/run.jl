@@ -10,22 +10,7 @@ if ARGS == ["--describe"]
     println(description())
     exit(0)
 end
-(length(ARGS) >= 2 && iseven(length(ARGS))) ||
-    error("expected <trial.json> <events.jsonl>, again and again, or --describe, got $ARGS")
-
-# run_start is written by hand: compiling the general writer would keep it back for 70 ms.
-const EVENTS = open(ARGS[2], "a")
-const UNIX_NS = round(Int, time() * 1e9)
-write(EVENTS, "{\"kind\": \"run_start\", \"at_ns\": $(time_ns()), \"unix_ns\": $UNIX_NS, \"pid\": $(getpid())}\n")
-flush(EVENTS)
-
-# Counts what Julia compiles from here on; SimpleChains and the code below are most of it.
-Base.cumulative_compile_timing(true)
-
-for file in ("trial", "npy", "idx", "cifar10", "dataset", "order", "schedule")
-    include(joinpath(@__DIR__, "..", "_julia", file * ".jl"))
-end
-using .Trials, .Npy, .Datasets, .Orders, .Schedules
+include("../_julia/begin.jl")
 include("events.jl")
 include("support.jl")
 
@@ -39,7 +24,7 @@ include("device.jl")
 include("data.jl")
 include("layout.jl")
 include("model.jl")
-include("optimizer.jl")
+include("../_julia/optimisers.jl")
 include("train.jl")
 text(TRIAL, "mode") == "gate" && include("gate.jl")
 const FLUSHES_SUBNORMALS = set_host_numerics(integer(TRIAL, "threads"))
