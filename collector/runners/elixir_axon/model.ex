@@ -111,25 +111,31 @@ defmodule ElixirAxon.Model do
   end
 
   defp basic_block(x, %{width: width, stride: stride} = place, name, setting) do
+    inner =
+      x
+      |> conv_norm(name <> "conv1", name <> "norm1", width, 3, stride, setting)
+      |> Axon.relu()
+      |> conv_norm(name <> "conv2", name <> "norm2", width, 3, 1, setting)
+
     # Stage 1 begins with the stem's own 64 channels: its shortcut is the input.
-    x
-    |> conv_norm(name <> "conv1", name <> "norm1", width, 3, stride, setting)
-    |> Axon.relu()
-    |> conv_norm(name <> "conv2", name <> "norm2", width, 3, 1, setting)
-    |> Axon.add(shortcut(x, place.first and place.stage > 1, width, place, setting))
-    |> Axon.relu()
+    x |> shortcut(place.first and place.stage > 1, width, place, setting) |> add(inner)
   end
 
   defp bottleneck_block(x, %{width: width, stride: stride} = place, name, setting) do
-    x
-    |> conv_norm(name <> "conv1", name <> "norm1", width, 1, 1, setting)
-    |> Axon.relu()
-    |> conv_norm(name <> "conv2", name <> "norm2", width, 3, stride, setting)
-    |> Axon.relu()
-    |> conv_norm(name <> "conv3", name <> "norm3", 4 * width, 1, 1, setting)
-    |> Axon.add(shortcut(x, place.first, 4 * width, place, setting))
-    |> Axon.relu()
+    inner =
+      x
+      |> conv_norm(name <> "conv1", name <> "norm1", width, 1, 1, setting)
+      |> Axon.relu()
+      |> conv_norm(name <> "conv2", name <> "norm2", width, 3, stride, setting)
+      |> Axon.relu()
+      |> conv_norm(name <> "conv3", name <> "norm3", 4 * width, 1, 1, setting)
+
+    x |> shortcut(place.first, 4 * width, place, setting) |> add(inner)
   end
+
+  # The shortcut stands first. A layer that is met a second time hands back the running statistics of the first time,
+  # and with them drops those of whatever stood before it in the sum (Axon 0.8.1).
+  defp add(shortcut, inner), do: shortcut |> Axon.add(inner) |> Axon.relu()
 
   defp shortcut(x, false, _channels, _place, _setting), do: x
 
