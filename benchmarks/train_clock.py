@@ -161,6 +161,7 @@ def measure_pair(side: Side, number: int) -> float:
 
 def measure_runner(side: Side) -> float:
     """Return the train clock of one launched run [s]."""
+    (side.folder / "events.jsonl").unlink(missing_ok=True)  # of the run before: runners append
     launch = Launch(
         command=side.command,
         environment=side.environment,

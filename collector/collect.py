@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import psutil
+
 from collector.campaign import (
     VOIDING,
     Campaign,
@@ -24,6 +26,7 @@ from collector.gating import (
     append_gates,
     competing_cells,
     gate_entries,
+    run_discarded,
 )
 from collector.heats import Work, run_heats
 from collector.matrix import Cell, Refusal, Suite, expand_matrix
@@ -41,6 +44,11 @@ from collector.setting import Machine, Reporter, Setting
 from collector.stages import next_stage
 from store.database import Store
 from store.definition import DefinitionError
+
+RAN_SINCE = (
+    "select distinct runner, variant from runs join environments using (environment_id) "
+    "where hostname = ? and started_at >= ?"
+)
 
 
 class CollectError(DefinitionError):
@@ -80,7 +88,7 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
     machine = probe_machine(cells, setting)
     earlier = latest_campaign(read_campaigns(store), suite, machine.environment.environment_id)
     if once and earlier and is_finished(earlier, read_history(store, earlier.campaign_id), suite.heat_attempts):
-        return Summary(campaign_id=earlier.campaign_id, statuses={}, left_out={}, refused=0, already_finished=True)
+        return _nothing_left(earlier)
     gates = gate_cells(cells, machine, store, setting, report)
     left_out = reasons_left_out(cells, machine, gates)
     competing = competing_cells(cells, left_out)
@@ -89,12 +97,13 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
     heats = plan_heats(suite, competing)
     unfinished = unfinished_campaign(suite, heats, store, earlier)
     if once and earlier and not unfinished and earlier.heats == tuple(map(earlier.heat_id, heats)):
-        return Summary(campaign_id=earlier.campaign_id, statuses={}, left_out={}, refused=0, already_finished=True)
+        return _nothing_left(earlier)
     campaign = unfinished or begin_campaign(suite, heats, machine, store)
     declined = [*matrix.refusals, *declined_entries(cells, gates)]
     absent = {"unsupported": declined, "unavailable": unavailable_entries(cells, machine)}
     store_beginning(suite, campaign, absent, machine, store, setting)
     append_gates(store, list(gates.values()), campaign.campaign_id)
+    warm_page_cache(heats, gates, machine, store, setting, report)
     work = Work(suite=suite, campaign=campaign, store=store, setting=setting, machine=machine, gates=gates)
     statuses = run_heats(work, heats, report)
     cells_of_heats = {campaign.heat_id(heat): heat.cell for heat in heats}
@@ -106,6 +115,10 @@ def collect(suite: Suite, store: Store, setting: Setting, report: Reporter, *, o
         refused=sum(bool(result.failure) for result in gates.values()) + sum(not row.passed for row in outcomes),
         unsupported=[refusal.reason for refusal in declined],
     )
+
+
+def _nothing_left(campaign: Campaign) -> Summary:
+    return Summary(campaign_id=campaign.campaign_id, statuses={}, left_out={}, refused=0, already_finished=True)
 
 
 def probe_machine(cells: Sequence[Cell], setting: Setting) -> Machine:
@@ -128,15 +141,39 @@ def gate_cells(
     cells: Sequence[Cell], machine: Machine, store: Store, setting: Setting, report: Reporter
 ) -> dict[GateKey, GateResult]:
     """Gate every available entry on every workload it competes in. The runs also warm the page cache."""
-    gate_setting = GateSetting(
+    proofs = proofs_of(cells, workloads=setting.workloads, runners=setting.runners)
+    return gate_entries(proofs, gate_setting(machine, store, setting), report.tell)
+
+
+def gate_setting(machine: Machine, store: Store, setting: Setting) -> GateSetting:
+    """Return what the gate works with."""
+    return GateSetting(
         store=store,
         executor=setting.executor,
         data=setting.data,
         descriptions=machine.descriptions,
         runners=setting.runners,
     )
+
+
+def warm_page_cache(
+    heats: Sequence[Heat],
+    gates: Mapping[GateKey, GateResult],
+    machine: Machine,
+    store: Store,
+    setting: Setting,
+    report: Reporter,
+) -> None:
+    """Have each entry run once, and discard it, where neither a proof nor a run of it was on this machine since boot.
+
+    The e2e clock is defined for warm page caches.
+    """
+    booted = datetime.fromtimestamp(psutil.boot_time(), UTC)
+    ran = {tuple(row) for row in store.rows(RAN_SINCE, [machine.environment.hostname, booted]).values}
+    cells = [heat.cell for heat in heats]
     proofs = proofs_of(cells, workloads=setting.workloads, runners=setting.runners)
-    return gate_entries(proofs, gate_setting, report.tell)
+    cold = {key: proof for key, proof in proofs.items() if (key.entry.runner, key.entry.variant) not in ran}
+    run_discarded(cold, gates, gate_setting(machine, store, setting), report.tell)
 
 
 def reasons_left_out(

@@ -121,6 +121,23 @@ def gate_entries(
     return {key: _with_base(results[key], wanted, results) for key in wanted}
 
 
+def run_discarded(
+    proofs: Mapping[GateKey, Proof],
+    gates: Mapping[GateKey, GateResult],
+    setting: GateSetting,
+    tell: Callable[[str], None],
+) -> None:
+    """Run one proof of each entry whose proofs were all known, for the page cache alone: its result is discarded."""
+    fresh = {result.key.entry for result in gates.values() if not result.is_known}
+    known = {key.entry: key for key in proofs if key in gates and key.entry not in fresh}
+    due = {key: proofs[key] for key in known.values()}
+    discarded = {}
+    for result in _gated(due, setting, tell) if due else ():
+        discarded[result.key] = result
+        tell(f"discarded run {len(discarded)} of {len(due)}: {result.key}")
+    _remove_inputs(due, discarded, setting)
+
+
 def append_gates(store: Store, results: Sequence[GateResult], campaign_id: str) -> None:
     """Append the rows of results, for a campaign or, when empty, as what is known of the entries."""
     rows = [replace(row, campaign_id=campaign_id) for result in results for row in result.rows]

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,11 +94,13 @@ def launch_run(launch: Launch, cancelled: threading.Event | None = None, *, cgro
     """
     folder = launch.folder
     ooms_before = _read_oom_kills()
-    with (folder / "log.txt").open("wb") as log, _observers(launch, cgroups) as (group, watcher, orphans):
+    temporary_folder = tempfile.TemporaryDirectory(prefix="deadheat-", ignore_cleanup_errors=True)
+    log_file = (folder / "log.txt").open("wb")
+    with temporary_folder as temporary, log_file as log, _observers(launch, cgroups) as (group, watcher, orphans):
         started_at = datetime.now(UTC).isoformat()
         spawned_unix_ns, spawned_ns = time.time_ns(), time.monotonic_ns()
         try:
-            process = _spawn(launch, group, log)
+            process = _spawn(launch, group, log, temporary)
         except OSError as reason:
             return _written(_never_started(reason, started_at, spawned_unix_ns, spawned_ns), folder)
         orphans.pid = process.pid
@@ -154,10 +157,11 @@ class _Watch:
     ended_by: str = ""  # "", timed_out or interrupted
 
 
-def _spawn(launch: Launch, group: RunGroup, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch, group: RunGroup, log: IO[bytes], temporary: str) -> subprocess.Popen[bytes]:
+    """Start the runner; its folder for temporary files is its own, so what it compiled is not there for the next."""
     return subprocess.Popen(
         group.enclose([*CONFINE, ",".join(map(str, launch.cores)), *launch.command, *launch.arguments]),
-        env=dict(launch.environment),
+        env={**launch.environment, "TMPDIR": temporary},
         cwd=launch.folder,
         stdin=subprocess.DEVNULL,
         stdout=log,

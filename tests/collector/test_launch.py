@@ -112,6 +112,16 @@ def test_the_runner_stays_on_its_cores(tmp_path):
     assert (tmp_path / "log.txt").read_text().strip() == str({core})
 
 
+def test_every_run_has_a_folder_for_temporary_files_of_its_own(tmp_path):
+    """It is empty at first and goes when the run ends, whatever lies in it."""
+    code = "import os; t = os.environ['TMPDIR']; print(t, os.listdir(t)); os.mkdir(t + '/kept')"
+    launch_run(launch(tmp_path, code))
+    folder, _, content = (tmp_path / "log.txt").read_text().strip().partition(" ")
+
+    assert content == "[]"
+    assert not Path(folder).exists()
+
+
 def test_cpu_time_is_the_kernels_account(tmp_path):
     """Half a second of work, half of it in a child, is half a second; the readings see it coming."""
     burn = "import time\nwhile time.process_time() < {}: pass\n"

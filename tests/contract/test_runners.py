@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from collector.axes import Axes
 from collector.collect import collect
 from collector.commands import verified_data
 from collector.data_files import DataFiles
@@ -97,3 +98,22 @@ def test_a_runner_trains_as_the_contract_says(fresh_store, small_data: DataFiles
     assert epochs["examples"].sum() == 3 * 700
     phases = fresh_store.query("select distinct phase from phases where run_id = ?", [run["run_id"]])
     assert len(phases) == 9
+
+
+@pytest.mark.parametrize("name", ["julia_stdlib", "elixir_beam"])
+def test_a_bare_language_trains_the_real_mnist_beside_python(fresh_store, name):
+    """One epoch in one heat with NumPy, after the gate; nobody learns less from it."""
+    description_or_skip(name)
+    group = Group(
+        workloads=["mnist_mlp"], runners=["python_numpy", name], baseline="python_numpy", heats=1, axes=Axes(epochs=[1])
+    )
+    plan = Suite(name="real", description="", seed=5, timeout_s=600.0, heat_attempts=1, group=[group])
+    collect(plan, fresh_store, Setting(executor=LocalExecutor(), data=verified_data), Silent())
+
+    runs = fresh_store.query("select runner, status, gate_passed from runs where not control")
+    learned = fresh_store.query("select value from measurements where metric = 'final_test_accuracy'")
+    assert set(runs["runner"]) == {"python_numpy", name}
+    assert set(runs["status"]) == {"completed"}
+    assert runs["gate_passed"].all()
+    assert len(learned) == 3
+    assert learned["value"].min() > 0.93
