@@ -81,7 +81,8 @@ def describe_lines(language: str, runners: Path = RUNNERS) -> list[str]:
 
 def chosen_backends(downloads: Downloads, environment: Mapping[str, str]) -> list[str]:
     """Return the backends that the environment asks for, or the default ones; raise for one that nobody knows."""
-    names = [name for name in environment.get(BACKENDS, "").split(",") if name] or downloads.default
+    asked = environment.get(BACKENDS, "").split(",")
+    names = [name.strip() for name in asked if name.strip()] or downloads.default
     if unknown := sorted(set(names) - set(downloads.backends)):
         raise ToolchainError(
             f"{BACKENDS}: got {unknown[0]!r}; expected names of {', '.join(downloads.backends)}, separated by commas. "

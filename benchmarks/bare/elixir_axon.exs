@@ -30,7 +30,10 @@ defmodule Bare do
     :io.format("~.4f ~.4f ~.6f~n", [Enum.sum(chunks_ns) / 1.0e9, @chunks * Enum.min(chunks_ns) / 1.0e9, loss])
   end
 
-  defp start("exla"), do: start(:exla, EXLA.Backend, compiler: EXLA)
+  # As deadheat has it: on this machine's CPU, wherever a GPU is, and in float32.
+  defp start("exla"),
+    do: start(:exla, {EXLA.Backend, client: :host}, compiler: EXLA, client: :host, precision: :highest)
+
   defp start("torchx"), do: start(:torchx, Torchx.Backend, compiler: Nx.Defn.Evaluator)
 
   defp start("emlx") do

@@ -186,7 +186,7 @@ def test_an_unknown_backend_is_refused(runners: Path):
     downloads = read_definition(runners / "elixir_wing/downloads.toml", Downloads, ToolchainError)
 
     assert chosen_backends(downloads, {}) == ["exla"]
-    assert chosen_backends(downloads, {"DEADHEAT_AXON_BACKENDS": "emlx,exla"}) == ["emlx", "exla"]
+    assert chosen_backends(downloads, {"DEADHEAT_AXON_BACKENDS": "emlx, exla,"}) == ["emlx", "exla"]
     with pytest.raises(ToolchainError, match="got 'torch'; expected names of exla, emlx"):
         chosen_backends(downloads, {"DEADHEAT_AXON_BACKENDS": "torch"})
 

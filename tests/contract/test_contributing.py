@@ -22,8 +22,17 @@ def test_the_code_of_the_walk_through_stands_in_the_runners_model_file(language,
 
 
 def test_the_walk_through_shows_both_languages():
-    """The function and its line in Flux, the clause in Axon."""
-    assert [language for language, _ in BLOCKS] == ["julia", "julia", "elixir"]
+    """The function and its line in Flux, the two clauses in Axon."""
+    assert [language for language, _ in BLOCKS] == ["julia", "julia", "elixir", "elixir"]
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
+def test_no_other_file_of_the_runner_names_a_model(model):
+    """One file is all that is touched."""
+    others = [path for path in model.parent.iterdir() if path.suffix == model.suffix and path != model]
+
+    assert others
+    assert not [path.name for path in others if '"lenet5"' in path.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("name", ["julia_flux", "elixir_axon"])

@@ -6,13 +6,14 @@ Where Axon is built, each backend that is there trains too; the gate is in tests
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from collector.events import EpochStop, EvalStop
+from collector.events import EpochStop, EvalStop, RunStop
 from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
 from collector.toolchain import find_toolchain
 from collector.workload import read_workload
@@ -81,6 +82,24 @@ def test_without_axon_it_is_unavailable_with_reason_and_remedy(tmp_path: Path, m
     assert remedy == RUNNER.install
 
 
+@pytest.mark.parametrize(
+    ("asked", "code", "told"), [("torch", 1, 'got "torch"; expected names'), (" emlx ,torchx", 0, "")]
+)
+def test_a_misspelt_backend_is_a_sentence_of_mix(elixir: str, tmp_path: Path, asked: str, code: int, told: str) -> None:
+    """Where Mix is called by hand too; spaces are no part of a name."""
+    process = subprocess.run(
+        [elixir, "-e", 'Mix.start(); Mix.shell(Mix.Shell.Quiet); Code.require_file("mix.exs")'],
+        cwd=FOLDER,
+        env={**os.environ, "MIX_HOME": str(tmp_path), "DEADHEAT_AXON_BACKENDS": asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == code, process.stderr
+    assert told in process.stderr
+
+
 def test_torchx_leaves_out_the_padded_max_pool() -> None:
     """No other difference: what has the stem `imagenet`, and only that, is missing from its workloads."""
     for variant in ("torchx", "torchx_loop"):
@@ -91,6 +110,13 @@ def test_torchx_leaves_out_the_padded_max_pool() -> None:
 
 def stem_of(workload: str) -> str | None:
     return getattr(read_workload(workload).model, "stem", None)
+
+
+def test_it_tells_the_version_of_the_library_that_the_backend_calls(backend: str) -> None:
+    """Torchx 0.13.1 can be built with more than one LibTorch."""
+    library = {"exla": "xla", "torchx": "libtorch", "emlx": "mlx"}[backend]
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+", probe_description(RUNNER).versions[library])
 
 
 def test_the_loop_trains_as_the_step_does(backend: str, drive: Drive) -> None:
@@ -110,14 +136,16 @@ def test_the_loop_trains_as_the_step_does(backend: str, drive: Drive) -> None:
 
 
 def test_mode_steps_is_one_pair_without_evaluation(backend: str, drive: Drive) -> None:
-    """With dropout, whose masks differ from step to step."""
+    """With dropout, whose masks differ from step to step. With how many threads a backend computes, it does not say."""
     changes = {"mode": "steps", "steps": 20, "epochs": 1, "evaluations_per_epoch": 0, "chunks_per_epoch": 4}
     events = drive("elixir_axon", f"{backend}-steps", variant=backend, **changes).events
 
     assert [event.steps for event in events if event.kind == "chunk_stop"] == [5, 10, 15, 20]
     (epoch,) = [event for event in events if isinstance(event, EpochStop)]
     assert (epoch.epoch, epoch.examples) == (1.0, 20 * BATCH_SIZE)
-    assert events[-1].kind == "run_stop"
+    stop = events[-1]
+    assert isinstance(stop, RunStop)
+    assert (stop.threads, stop.flushes_subnormals) == (None, backend == "exla")
 
 
 def test_mode_infer_predicts_twice(backend: str, drive: Drive) -> None:

@@ -198,6 +198,16 @@ def test_what_it_cannot_do_is_an_unsupported_event(data: DataFiles, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("elixir")
+def test_an_epoch_that_cannot_be_cut_is_unsupported(data: DataFiles, tmp_path: Path) -> None:
+    """More evaluations than batches: that is no divergence."""
+    process, events = run_trial(trial_of("train", data, tmp_path, batch_size=320), tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert events[-1].kind == "unsupported"
+    assert events[-1].message == "evaluations_per_epoch is 4; expected at most 2, the batches of an epoch"
+
+
+@pytest.mark.usefixtures("elixir")
 def test_a_second_hidden_layer_is_unsupported(data: DataFiles, tmp_path: Path) -> None:
     """What only a number tells is refused too."""
     _, events = run_trial(trial_of("steps", data, tmp_path, hidden_layers=2), tmp_path)

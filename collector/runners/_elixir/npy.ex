@@ -4,10 +4,10 @@ defmodule Deadheat.Npy do
   """
 
   @enforce_keys [:type, :shape, :data]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [where: "array"]
 
-  @typedoc "An array as it lies in the file; `data` has no header."
-  @type t :: %__MODULE__{type: :f4 | :f8 | :i4, shape: [non_neg_integer], data: binary}
+  @typedoc "An array as it lies in the file; `data` has no header, `where` names it in errors."
+  @type t :: %__MODULE__{type: :f4 | :f8 | :i4, shape: [non_neg_integer], data: binary, where: Path.t()}
 
   @types %{"<f4" => :f4, "<f8" => :f8, "<i4" => :i4}
   @sizes %{f4: 4, f8: 8, i4: 4}
@@ -27,7 +27,7 @@ defmodule Deadheat.Npy do
          {:ok, type} <- Map.fetch(@types, descr),
          shape = for(n <- String.split(shape, ",", trim: true), n = String.trim(n), n != "", do: String.to_integer(n)),
          true <- byte_size(data) == Enum.product(shape) * @sizes[type] do
-      %__MODULE__{type: type, shape: shape, data: data}
+      %__MODULE__{type: type, shape: shape, data: data, where: where}
     else
       _ -> refuse(where, "header #{inspect(header)} with #{byte_size(data)} bytes of data")
     end
@@ -37,12 +37,14 @@ defmodule Deadheat.Npy do
 
   @doc "The elements in C order."
   @spec to_list(t) :: [number]
-  def to_list(%__MODULE__{type: type, shape: shape, data: data}) do
+  def to_list(%__MODULE__{type: type, shape: shape, data: data, where: where}) do
     elements = elements(type, data)
 
     # NaN and infinity match no float pattern: the comprehension leaves them out.
     if length(elements) != Enum.product(shape) do
-      refuse("array", "a value that is not finite")
+      raise ArgumentError,
+            "#{where}: got a value that is not finite; expected finite numbers only. Look at what wrote the file, then " <>
+              "write it anew."
     end
 
     elements

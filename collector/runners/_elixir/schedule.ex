@@ -13,6 +13,14 @@ defmodule Deadheat.Schedule do
 
   @type batch :: {non_neg_integer, pos_integer}
 
+  @doc "Why the epochs of so many examples cannot be cut as the trial asks, or nil."
+  @spec uncut(Trial.t(), pos_integer) :: String.t() | nil
+  def uncut(trial, examples) do
+    batches = ceil(examples / Trial.integer!(trial, "batch_size"))
+    parts = Trial.integer!(trial, "evaluations_per_epoch")
+    if parts > batches, do: "evaluations_per_epoch is #{parts}; expected at most #{batches}, the batches of an epoch"
+  end
+
   @doc "The pairs of `epochs` epochs of `examples` examples each, in order."
   @spec pairs(Trial.t(), pos_integer, pos_integer) :: [pair]
   def pairs(trial, epochs, examples) do

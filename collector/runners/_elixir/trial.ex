@@ -81,7 +81,9 @@ defmodule Deadheat.Trial do
   end
 
   defp parse_list(text) do
-    values = text |> String.split(",", trim: true) |> Enum.map(&parse_value(String.trim(&1)))
+    # A comma with an odd number of quotes behind it stands inside a string.
+    parts = Regex.split(~r/,(?=(?:[^"]*"[^"]*")*[^"]*$)/, text, trim: true)
+    values = Enum.map(parts, &parse_value(String.trim(&1)))
     if :error in values, do: :error, else: {:ok, Enum.map(values, fn {:ok, value} -> value end)}
   end
 

@@ -14,12 +14,13 @@ defmodule ElixirAxon.Backend do
   @enforce_keys [:app, :module, :device, :compiler, :flushes_subnormals]
   defstruct @enforce_keys
 
+  @typedoc "What a trial computes with; whether it flushes subnormals is nil where nobody knows."
   @type t :: %__MODULE__{
           app: atom,
           module: module,
           device: atom,
           compiler: keyword,
-          flushes_subnormals: boolean
+          flushes_subnormals: boolean | nil
         }
 
   @apps %{"exla" => :exla, "torchx" => :torchx, "emlx" => :emlx}
@@ -29,16 +30,30 @@ defmodule ElixirAxon.Backend do
   @spec obstacle(Trial.t()) :: String.t() | nil
   def obstacle(trial) do
     {app, device} = {app(trial), Trial.text!(trial, "device")}
+    cannot(app, device, trial) || missing(app, device, trial)
+  end
 
+  defp cannot(app, device, trial) do
     cond do
-      app == :torchx and trial["model.stem"] == "imagenet" ->
-        "model.stem is imagenet; Torchx has no gradient of its padded max-pool"
-
       device not in @devices[app] ->
         "device is #{device}; #{app} knows #{Enum.join(@devices[app], ", ")}"
 
+      app == :torchx and trial["model.stem"] == "imagenet" ->
+        "model.stem is imagenet; Torchx has no gradient of its padded max-pool"
+
+      app == :torchx and device == "cuda" and trial["model"] != "mlp" ->
+        "device is cuda; Torchx cannot switch off TensorFloat-32, in which LibTorch convolves there, for dtype fp32"
+
+      true ->
+        nil
+    end
+  end
+
+  defp missing(app, device, trial) do
+    cond do
       not built?(app) ->
-        "variant is #{trial["variant"]}; #{app} is not among the packages that mix.exs got (README.md)"
+        "variant is #{trial["variant"]}; #{app} is not among the packages that mix.exs got. Get it: " <>
+          "DEADHEAT_AXON_BACKENDS=#{Enum.join(Enum.uniq(built() ++ [app]), ",")} deadheat setup elixir"
 
       device not in devices(app) ->
         "device is #{device}; #{app} finds #{Enum.join(devices(app), ", ")} here"
@@ -52,16 +67,23 @@ defmodule ElixirAxon.Backend do
   @spec start!(Trial.t()) :: t
   def start!(trial) do
     backend = backend(app(trial), Trial.text!(trial, "device"), Trial.text!(trial, "dtype"))
-    # Without this XLA takes 90 % of a GPU's memory at once, and what a model needs could not be seen.
-    Application.put_env(:exla, :clients, host: [platform: :host], cuda: [platform: :cuda, preallocate: false])
-
-    # MLX fuses operations with a compiler that it finds and calls only where a child's end is told; the BEAM ignores it.
-    if backend.app == :emlx, do: :os.set_signal(:sigchld, :default)
+    prepare(backend.app)
     {:ok, _} = Application.ensure_all_started([:nx, backend.app])
     Nx.global_default_backend({backend.module, [{client_or_device(backend.app), backend.device}]})
     Nx.Defn.global_default_options(backend.compiler)
     backend
   end
+
+  # Otherwise XLA takes 90 % of a GPU's memory at once, and what a model needs could not be seen. Other clients stay.
+  defp prepare(:exla) do
+    _ = Application.load(:exla)
+    clients = Application.fetch_env!(:exla, :clients)
+    Application.put_env(:exla, :clients, Keyword.replace(clients, :cuda, platform: :cuda, preallocate: false))
+  end
+
+  # MLX fuses operations with a compiler that it finds and calls only where a child's end is told; the BEAM ignores it.
+  defp prepare(:emlx), do: :os.set_signal(:sigchld, :default)
+  defp prepare(:torchx), do: :ok
 
   @doc "Whether the variant trains with `Axon.Loop`; the others call a `defn` step."
   @spec loop?(Trial.t()) :: boolean
@@ -100,12 +122,17 @@ defmodule ElixirAxon.Backend do
   @spec built() :: [atom]
   def built, do: Enum.filter(Map.values(@apps), &built?/1)
 
+  @doc "The versions of the libraries that the backends call, as far as files of the build tell them."
+  @spec libraries() :: [{atom, String.t()}]
+  def libraries, do: Enum.flat_map(built(), &library/1)
+
   @doc "The devices that `app` finds on this machine."
   @spec devices(atom) :: [String.t()]
   def devices(:emlx), do: ["cpu"]
 
+  # XLA counts the devices of each platform that it was built for.
   def devices(:exla),
-    do: ["cpu" | if(Map.has_key?(EXLA.Client.get_supported_platforms(), :cuda), do: ["cuda"], else: [])]
+    do: ["cpu" | if(match?(%{cuda: n} when n > 0, EXLA.Client.get_supported_platforms()), do: ["cuda"], else: [])]
 
   def devices(:torchx), do: ["cpu" | if(Torchx.device_available?(:cuda), do: ["cuda"], else: [])]
 
@@ -116,6 +143,34 @@ defmodule ElixirAxon.Backend do
 
   defp built?(app), do: Application.load(app) in [:ok, {:error, {:already_loaded, app}}]
 
+  # XLA itself has no version; the package that downloads it stands for it.
+  defp library(:exla) do
+    _ = Application.load(:xla)
+
+    case Application.spec(:xla, :vsn) do
+      nil -> []
+      version -> [{:xla, to_string(version)}]
+    end
+  end
+
+  defp library(:torchx) do
+    # priv/libtorch is a link to the folder of LibTorch's libraries.
+    told = "libtorch/../share/cmake/Torch/TorchConfigVersion.cmake"
+    library_version(:torchx, :libtorch, told, ~r/PACKAGE_VERSION "([\d.]+)"/)
+  end
+
+  defp library(:emlx),
+    do: library_version(:emlx, :mlx, "mlx/include/mlx/version.h", ~r/MLX_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)/)
+
+  defp library_version(app, name, file, numbers) do
+    with {:ok, text} <- File.read("#{:code.priv_dir(app)}/#{file}"),
+         [_ | _] = found <- Regex.scan(numbers, text, capture: :all_but_first) do
+      [{name, Enum.join(found, ".")}]
+    else
+      _ -> []
+    end
+  end
+
   defp client_or_device(:exla), do: :client
   defp client_or_device(_), do: :device
 
@@ -124,13 +179,15 @@ defmodule ElixirAxon.Backend do
     # On a GPU XLA's own default is TensorFloat-32.
     precision = if dtype == "fp32", do: :highest, else: :high
     compiler = [compiler: EXLA, client: client, precision: precision]
-    %__MODULE__{app: :exla, module: EXLA.Backend, device: client, compiler: compiler, flushes_subnormals: true}
+    flushes = if client == :host, do: true
+    %__MODULE__{app: :exla, module: EXLA.Backend, device: client, compiler: compiler, flushes_subnormals: flushes}
   end
 
   defp backend(:torchx, device, _) do
     compiler = [compiler: Nx.Defn.Evaluator]
+    flushes = if device == "cpu", do: false
     device = String.to_existing_atom(device)
-    %__MODULE__{app: :torchx, module: Torchx.Backend, device: device, compiler: compiler, flushes_subnormals: false}
+    %__MODULE__{app: :torchx, module: Torchx.Backend, device: device, compiler: compiler, flushes_subnormals: flushes}
   end
 
   defp backend(:emlx, "cpu", _) do

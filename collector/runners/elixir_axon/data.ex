@@ -56,6 +56,10 @@ defmodule ElixirAxon.Data do
     }
   end
 
+  @doc "All tensors, as a container of Nx."
+  @spec all(t) :: tuple
+  def all(%__MODULE__{images: images, labels: labels, test: test}), do: {images, labels, List.to_tuple(test)}
+
   @doc "The indices of each of `batches` of one row of the order, on the device."
   @spec indices(Npy.t(), non_neg_integer, [Deadheat.Schedule.batch()]) :: [Nx.Tensor.t()]
   def indices(%Npy{type: :i4, shape: [_, examples], data: data}, row, batches) do
@@ -65,8 +69,8 @@ defmodule ElixirAxon.Data do
   end
 
   defp read_files!("idx", trial, half) do
-    {:u8, shape, pixels} = Idx.read!(Trial.text!(trial, "data.#{half}_images"))
-    {type, [_], labels} = Idx.read!(Trial.text!(trial, "data.#{half}_labels"))
+    {_, shape, pixels} = Idx.read!(Trial.text!(trial, "data.#{half}_images"), [:u8], [3, 4])
+    {type, _, labels} = Idx.read!(Trial.text!(trial, "data.#{half}_labels"), [:u8, :s32], [1])
     {with_channels(shape), pixels, if(type == :u8, do: widen(labels), else: labels)}
   end
 

@@ -8,19 +8,18 @@ defmodule ElixirAxon.Layout do
   """
 
   alias Deadheat.Npy
+  alias ElixirAxon.Model
 
   @typedoc "Tensors by canonical name, `<layer>.<parameter>`."
   @type weights :: %{String.t() => Nx.Tensor.t()}
 
   @typedoc "Where channels stand, and which dense layer reads how many flattened channels."
-  @type t :: %{channels: :first | :last, flattened: {String.t(), pos_integer}}
-
-  @flattened %{"lenet5" => {"dense1", 16}, "cnn" => {"hidden", 64}, "keras_cnn" => {"output", 64}}
+  @type t :: %{channels: :first | :last, flattened: {String.t(), pos_integer} | nil}
 
   @doc "The layout of a model with images of so many channels."
   @spec new(String.t(), :first | :last, pos_integer) :: t
   def new(model, channels, image_channels),
-    do: %{channels: channels, flattened: Map.get(@flattened, model, {"hidden", image_channels})}
+    do: %{channels: channels, flattened: Model.flattened(model, image_channels)}
 
   @doc "Reads `<layer>.<parameter>.npy` of a folder."
   @spec read!(Path.t()) :: %{String.t() => Npy.t()}
@@ -74,6 +73,32 @@ defmodule ElixirAxon.Layout do
     end
   end
 
+  @doc "Raises where weights as Axon has them are not those that a model asks for: layers, parameters and shapes."
+  @spec fit!(map, map) :: :ok
+  def fit!(given, wanted) do
+    {given, wanted} = {shapes(given), shapes(wanted)}
+
+    for name <- Enum.sort(Map.keys(Map.merge(given, wanted))), given[name] != wanted[name] do
+      raise ArgumentError,
+            "#{name}: got #{told(wanted[name])} in the model; expected #{told(given[name])}, as the contract's weights " <>
+              "have it in Axon's layout. The model's parameters are #{Enum.join(Enum.sort(Map.keys(wanted)), ", ")}. " <>
+              "Correct the layer's name or size in model.ex (contract §5)."
+    end
+
+    :ok
+  end
+
+  defp shapes(data) do
+    for {layer, parameters} <- data,
+        {key, tensor} <- parameters,
+        key != "key",
+        into: %{},
+        do: {"#{layer}.#{canonical_parameter(key)}", Nx.shape(tensor)}
+  end
+
+  defp told(nil), do: "none"
+  defp told(shape), do: inspect(shape)
+
   defp norm?(layer), do: String.contains?(layer, "norm")
 
   defp axon_key("weight", true), do: "gamma"
@@ -97,7 +122,7 @@ defmodule ElixirAxon.Layout do
         Nx.transpose(tensor, axes: [2, 3, 1, 0])
 
       {{out, inputs}, _} ->
-        planes = planes(name, inputs, layout)
+        planes = planes(name, layout)
         tensor |> Nx.reshape({out, planes, :auto}) |> Nx.transpose(axes: [2, 1, 0]) |> Nx.reshape({inputs, out})
 
       _ ->
@@ -114,7 +139,7 @@ defmodule ElixirAxon.Layout do
         Nx.transpose(tensor, axes: [3, 2, 0, 1])
 
       {{inputs, out}, _} ->
-        planes = planes(name, inputs, layout)
+        planes = planes(name, layout)
         tensor |> Nx.reshape({:auto, planes, out}) |> Nx.transpose(axes: [2, 1, 0]) |> Nx.reshape({out, inputs})
 
       _ ->
@@ -123,8 +148,8 @@ defmodule ElixirAxon.Layout do
   end
 
   # How many channels a dense layer reads pixel by pixel: one where no image with channels last was flattened.
-  defp planes(name, inputs, %{channels: :last, flattened: {layer, channels}}),
-    do: if(name == layer <> ".weight", do: channels, else: inputs)
+  defp planes(name, %{channels: :last, flattened: {layer, channels}}),
+    do: if(name == layer <> ".weight", do: channels, else: 1)
 
-  defp planes(_, _, %{channels: :first}), do: 1
+  defp planes(_, _), do: 1
 end

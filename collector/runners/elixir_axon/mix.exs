@@ -1,8 +1,9 @@
 defmodule ElixirAxon.MixProject do
   use Mix.Project
 
+  # Nx 0.13, not 1.0, because Axon 0.8.1 asks for nx ~> 0.10. Of EMLX 0.4.2 is the release for Nx 0.13.
   # Each backend downloads its own library: EXLA XLA, Torchx LibTorch, EMLX MLX. DEADHEAT_AXON_BACKENDS names those to get.
-  @backends [exla: "~> 0.13.1", torchx: "~> 0.13.1", emlx: "~> 0.4.0"]
+  @backends [exla: "~> 0.13.1", torchx: "~> 0.13.1", emlx: "~> 0.4.2"]
 
   # Everything that Mix makes lies outside this folder, whose content is what a run is recorded with.
   @home Path.expand("../../../.toolchains/elixir_axon", __DIR__)
@@ -28,9 +29,17 @@ defmodule ElixirAxon.MixProject do
   end
 
   defp wanted do
-    "DEADHEAT_AXON_BACKENDS"
-    |> System.get_env("exla")
-    |> String.split(",", trim: true)
-    |> Enum.map(&String.to_existing_atom/1)
+    names = String.split(System.get_env("DEADHEAT_AXON_BACKENDS", "exla"), ",")
+    for name <- names, name = String.trim(name), name != "", do: backend!(name)
+  end
+
+  defp backend!(name) do
+    known = Keyword.keys(@backends)
+
+    Enum.find(known, &(to_string(&1) == name)) ||
+      Mix.raise(
+        "DEADHEAT_AXON_BACKENDS: got #{inspect(name)}; expected names of #{Enum.join(known, ", ")}, separated by " <>
+          "commas. Correct the name."
+      )
   end
 end

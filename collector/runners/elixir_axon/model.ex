@@ -1,6 +1,7 @@
 defmodule ElixirAxon.Model do
   @moduledoc """
-  The models of the contract (§5) in Axon. To add one: a clause of `layers/3`, and its name in `known/0`.
+  The models of the contract (§5) in Axon. To add one: its name in `known/0`, a clause of `layers/3` and one of
+  `flattened/2`.
   """
 
   alias Deadheat.Trial
@@ -25,6 +26,15 @@ defmodule ElixirAxon.Model do
     images = Axon.input("images", shape: Tuple.insert_at(image_shape, 0, nil))
     layers(Trial.text!(trial, "model"), images, Map.put(setting, :trial, trial))
   end
+
+  @doc "The dense layer that reads a flattened image, and the channels of that: where they stand last, its rows are moved."
+  @spec flattened(String.t(), pos_integer) :: {String.t(), pos_integer} | nil
+  def flattened("mlp", image_channels), do: {"hidden", image_channels}
+  def flattened("lenet5", _), do: {"dense1", 16}
+  def flattened("cnn", _), do: {"hidden", 64}
+  def flattened("keras_cnn", _), do: {"output", 64}
+  # Averaged to one pixel, not flattened.
+  def flattened("resnet" <> _, _), do: nil
 
   defp layers("mlp", images, %{trial: trial} = setting) do
     units = Trial.integer!(trial, "model.hidden_units")

@@ -12,10 +12,6 @@ defmodule ElixirAxon.Optimizer do
   @typedoc "Polaris' pair of functions: initial state, and updates from gradients."
   @type t :: {function, function}
 
-  @doc "Names of the optimizers."
-  @spec known() :: [String.t()]
-  def known, do: ~w(sgd adam adamw)
-
   @doc "The optimizer of a trial, at its learning rate."
   @spec new(Trial.t()) :: t
   def new(trial) do
@@ -35,8 +31,12 @@ defmodule ElixirAxon.Optimizer do
   end
 
   defp updates("sgd", trial, decay) do
-    # The contract's momentum keeps gradients, not steps: the learning rate is outside of it.
-    decay |> coupled_decay() |> Updates.trace(decay: Trial.float!(trial, "optimizer.momentum"), nesterov: false)
+    case Trial.float!(trial, "optimizer.momentum") do
+      # A velocity of gradients that are forgotten at once would only be memory.
+      momentum when momentum == 0 -> coupled_decay(decay)
+      # The contract's momentum keeps gradients, not steps: the learning rate is outside of it.
+      momentum -> decay |> coupled_decay() |> Updates.trace(decay: momentum, nesterov: false)
+    end
   end
 
   defp updates("adam", trial, decay), do: decay |> coupled_decay() |> Updates.scale_by_adam(adam_options(trial))

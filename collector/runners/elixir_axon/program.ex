@@ -3,8 +3,8 @@ defmodule ElixirAxon.Program do
   The whole run on one screen: what each phase does, and the event that ends it.
   """
 
-  alias Deadheat.{Events, Gc, Npy, Trial}
-  alias ElixirAxon.{Backend, Data, Gate, Layout, Model, Setup, Train, Trainer}
+  alias Deadheat.{Events, Gc, Npy, Schedule, Trial}
+  alias ElixirAxon.{Backend, Data, Gate, Layout, Model, Train, Trainer}
 
   @doc "Does the trial, from the loaded framework on."
   @spec run(Trial.t(), Events.t()) :: :ok
@@ -30,8 +30,8 @@ defmodule ElixirAxon.Program do
     if devices == [], do: raise("no backend of Nx starts here: #{inspect(failed)}")
     apps = for app <- [:nx, :polaris | Backend.built()], do: {app, version(app)}
 
-    [framework: "Axon", framework_version: version(:axon), devices: devices |> Enum.concat() |> Enum.uniq()] ++
-      apps ++ failed
+    told = [framework: "Axon", framework_version: version(:axon), devices: devices |> Enum.concat() |> Enum.uniq()]
+    told ++ apps ++ Backend.libraries() ++ failed
   end
 
   defp run_on(backend, trial, events) do
@@ -44,10 +44,10 @@ defmodule ElixirAxon.Program do
     arrays = Layout.read!(Trial.text!(trial, "weights"))
     Events.write(events, :load_stop)
 
-    case Setup.uncut(trial, examples) do
+    case Schedule.uncut(trial, examples) do
       nil ->
         data = Data.place(trial, train, test, Backend.channels(trial))
-        Backend.synchronise(data.images |> Nx.flatten() |> Nx.take(0))
+        Backend.synchronise(data.images |> Nx.flatten() |> Nx.take(0), Data.all(data))
         Events.write(events, :preprocess_stop)
 
         work(trial, data, order, Map.new(arrays, fn {name, array} -> {name, Layout.tensor(array)} end), events)
@@ -76,13 +76,10 @@ defmodule ElixirAxon.Program do
   defp finish(:diverged, _, _, _), do: :ok
 
   defp finish(:finished, backend, compile_s, events) do
-    facts = [
-      flushes_subnormals: backend.flushes_subnormals,
-      threads: :erlang.system_info(:schedulers_online),
-      gc_s: Gc.seconds()
-    ]
-
-    Events.write(events, :run_stop, facts ++ compile_s.())
+    # Schedulers only drive: with how many threads the backend computes, none of them tells.
+    facts = [flushes_subnormals: backend.flushes_subnormals, gc_s: Gc.seconds()]
+    known = Enum.reject(facts, fn {_, value} -> value == nil end)
+    Events.write(events, :run_stop, known ++ compile_s.())
   end
 
   @doc false

@@ -26,14 +26,6 @@ defmodule ElixirAxon.Setup do
     end) || precision(trial)
   end
 
-  @doc "Why its epochs cannot be cut as the trial asks, or nil."
-  @spec uncut(Trial.t(), pos_integer) :: String.t() | nil
-  def uncut(trial, examples) do
-    batches = ceil(examples / Trial.integer!(trial, "batch_size"))
-    parts = Trial.integer!(trial, "evaluations_per_epoch")
-    if parts > batches, do: "evaluations_per_epoch is #{parts}; expected at most #{batches}, the batches of an epoch"
-  end
-
   # Only XLA can be told how precise a GPU's products shall be.
   defp precision(%{"dtype" => "tf32"} = trial) do
     unless Trial.text!(trial, "device") == "cuda" and String.starts_with?(trial["variant"], "exla"),

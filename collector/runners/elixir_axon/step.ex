@@ -53,7 +53,7 @@ defmodule ElixirAxon.Step do
   defn evaluate({correct, loss_sum}, model_state, inputs, targets, predict_fn) do
     logits = predict_fn.(model_state, inputs)
     hits = Nx.sum(Nx.equal(classes(logits), Nx.squeeze(targets, axes: [1])))
-    # Nx counts in 64 bits; what was compiled expects the type that it was given.
+    # Nx sums bytes to u32, and s32 + u32 would be s64; what was compiled expects the type that it was given.
     {correct + Nx.as_type(hits, :s32), loss_sum + losses(targets, logits, reduction: :sum)}
   end
 

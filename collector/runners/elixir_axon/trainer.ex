@@ -32,6 +32,10 @@ defmodule ElixirAxon.Trainer do
     }
 
     model = Model.build(trial, setting, data.image_shape)
+    given = Layout.from_canonical(weights, layout)
+    # Traced, not computed: Axon itself takes given weights of any shape.
+    %ModelState{data: wanted} = Axon.trace_init(model, Nx.template(Tuple.insert_at(data.image_shape, 0, 1), :f32))
+    :ok = Layout.fit!(given, wanted)
     {init_fn, train_fn} = Axon.build(model, mode: :train)
     {_, predict_fn} = Axon.build(model, mode: :inference)
     optimizer = Optimizer.new(trial)
@@ -47,7 +51,7 @@ defmodule ElixirAxon.Trainer do
       loop: nil,
       # Given weights, so that no random ones are drawn. Axon hands its own option :mode to the compiler, which EMLX
       # refuses; inside another jit nobody is asked.
-      initial: Nx.Defn.jit_apply(init_fn, [elem(example, 0), ModelState.new(Layout.from_canonical(weights, layout))])
+      initial: Nx.Defn.jit_apply(init_fn, [elem(example, 0), ModelState.new(given)])
     }
 
     trainer = %{trainer | initial: start(trainer, weights)}
@@ -210,9 +214,6 @@ defmodule ElixirAxon.Trainer do
   defp model_state(%{model_state: model_state}), do: model_state
 
   defp put_weights(%ModelState{data: data} = model_state, weights) do
-    missing = Map.keys(weights) -- Map.keys(data)
-    if missing != [], do: raise("the model has no layer #{hd(missing)}; it has #{Enum.join(Map.keys(data), ", ")}")
-
     %{
       model_state
       | data: Enum.reduce(weights, data, fn {layer, given}, data -> Map.update!(data, layer, &put(&1, given)) end)

@@ -22,8 +22,8 @@ defmodule ElixirBeam.Data do
   @doc "Reads one half of the data set: `train` or `test`."
   @spec read!(Trial.t(), String.t()) :: t
   def read!(trial, half) do
-    {count, image_bytes, pixels} = Idx.read_images!(Trial.text!(trial, "data.#{half}_images"))
-    labels = Idx.read_labels!(Trial.text!(trial, "data.#{half}_labels"))
+    {_, [count, rows, columns], pixels} = Idx.read!(Trial.text!(trial, "data.#{half}_images"), [:u8], [3])
+    {_, _, labels} = Idx.read!(Trial.text!(trial, "data.#{half}_labels"), [:u8], [1])
 
     if byte_size(labels) != count do
       raise ArgumentError,
@@ -31,7 +31,7 @@ defmodule ElixirBeam.Data do
               "Fetch the data set again."
     end
 
-    %__MODULE__{count: count, image_bytes: image_bytes, pixels: pixels, labels: labels}
+    %__MODULE__{count: count, image_bytes: rows * columns, pixels: pixels, labels: labels}
   end
 
   @doc "Reads the batch order: for each epoch the indices of its batches."

@@ -18,15 +18,21 @@ defmodule ElixirBeam.Optimizer do
   @spec new(Trial.t(), Model.parameters()) :: t
   def new(trial, parameters) do
     name = Trial.text!(trial, "optimizer")
+    settings = Map.new(@settings[name], &{&1, Trial.float!(trial, "optimizer.#{&1}")})
     zeros = Map.new(parameters, fn {name, tensor} -> {name, Tensor.zeros_like(tensor)} end)
 
     %{
       kind: String.to_existing_atom(name),
       steps: 0,
-      moments: if(name == "adam", do: [zeros, zeros], else: [zeros]),
-      settings: Map.new(@settings[name], &{&1, Trial.float!(trial, "optimizer.#{&1}")})
+      moments: moments(name, settings, zeros),
+      settings: settings
     }
   end
+
+  defp moments("adam", _, zeros), do: [zeros, zeros]
+  # A velocity of gradients that are forgotten at once would only be memory.
+  defp moments("sgd", %{momentum: momentum}, _) when momentum == 0, do: []
+  defp moments("sgd", _, zeros), do: [zeros]
 
   @doc "Names of the optimizers."
   @spec known() :: [String.t()]
@@ -61,9 +67,13 @@ defmodule ElixirBeam.Optimizer do
   defp decay(gradient, weight, decay), do: weighted_sum(1.0, gradient, decay, weight)
 
   defp change(%{kind: :sgd, settings: settings}) do
-    fn weight, gradient, [velocity] ->
-      velocity = weighted_sum(settings.momentum, velocity, 1.0, gradient)
-      {weighted_sum(1.0, weight, -settings.learning_rate, velocity), [velocity]}
+    fn
+      weight, gradient, [] ->
+        {weighted_sum(1.0, weight, -settings.learning_rate, gradient), []}
+
+      weight, gradient, [velocity] ->
+        velocity = weighted_sum(settings.momentum, velocity, 1.0, gradient)
+        {weighted_sum(1.0, weight, -settings.learning_rate, velocity), [velocity]}
     end
   end
 

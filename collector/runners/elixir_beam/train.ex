@@ -17,9 +17,16 @@ defmodule ElixirBeam.Train do
   @typedoc "One evaluation interval: its end in epochs, and its batches cut into chunks."
   @type pair :: {float, [[[non_neg_integer]]]}
 
-  @doc "Runs the trial to its end: `run_stop`, or `diverged`."
+  @doc "Runs the trial to its end: `run_stop`, `diverged`, or `unsupported`."
   @spec run(Setup.t(), Events.t()) :: :ok
-  def run(setup, events) do
+  def run(%Setup{trial: trial, order: order} = setup, events) do
+    case Schedule.uncut(trial, examples(order)) do
+      nil -> train(setup, events)
+      message -> Events.write(events, :unsupported, message: message)
+    end
+  end
+
+  defp train(setup, events) do
     warm_up(setup)
     Events.write(events, :compile_stop)
     state = initial_state(setup, Trial.float!(setup.trial, "model.dropout_rate"))
@@ -114,14 +121,18 @@ defmodule ElixirBeam.Train do
   @doc "The evaluation intervals of a trial."
   @spec pairs(Trial.t(), [[[non_neg_integer]]]) :: [pair]
   def pairs(trial, order) do
-    # Mode steps has no evaluations: its one epoch is one interval.
-    intervals = max(1, Trial.integer!(trial, "evaluations_per_epoch"))
-    chunks = div(Trial.integer!(trial, "chunks_per_epoch"), intervals)
+    {pairs, []} =
+      trial
+      |> Schedule.pairs(length(order), examples(order))
+      |> Enum.map_reduce(Enum.concat(order), fn %{batches: batches, stops: stops} = pair, left ->
+        {part, left} = Enum.split(left, length(batches))
+        {{pair.epoch, Enum.zip_with([0 | stops], stops, &Enum.slice(part, &1, &2 - &1))}, left}
+      end)
 
-    for {batches, epoch} <- Enum.with_index(order), {part, k} <- Enum.with_index(Schedule.cut(batches, intervals), 1) do
-      {epoch + k / intervals, part |> Schedule.cut(chunks) |> Enum.reject(&(&1 == []))}
-    end
+    pairs
   end
+
+  defp examples([epoch | _]), do: epoch |> Enum.map(&length/1) |> Enum.sum()
 
   # One step for each batch size and, in mode train, one evaluation step, all forgotten: it sizes the heap.
   defp warm_up(%Setup{trial: trial} = setup) do

@@ -24,6 +24,13 @@ defmodule Deadheat.ScheduleTest do
     assert length(batches) == 7
   end
 
+  test "more evaluations than batches cannot be cut" do
+    trial = %{"batch_size" => 32, "evaluations_per_epoch" => 4}
+
+    assert Schedule.uncut(trial, 128) == nil
+    assert Schedule.uncut(trial, 96) == "evaluations_per_epoch is 4; expected at most 3, the batches of an epoch"
+  end
+
   test "cosine starts at the learning rate and ends near 0" do
     trial = %{"optimizer.learning_rate" => 0.5, "optimizer.schedule" => "cosine", "optimizer.schedule_epochs" => 4}
 

@@ -31,11 +31,4 @@ defmodule ElixirAxon.SetupTest do
     assert Setup.obstacle(%{tf32 | "device" => "cpu"}) =~ "dtype is tf32"
     assert Setup.obstacle(%{tf32 | "variant" => "torchx"}) =~ "dtype is tf32"
   end
-
-  test "more evaluations than batches cannot be cut" do
-    trial = %{"batch_size" => 32, "evaluations_per_epoch" => 4}
-
-    assert Setup.uncut(trial, 128) == nil
-    assert Setup.uncut(trial, 96) == "evaluations_per_epoch is 4; expected at most 3, the batches of an epoch"
-  end
 end

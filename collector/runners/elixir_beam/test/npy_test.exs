@@ -65,9 +65,9 @@ defmodule Deadheat.NpyTest do
     end
   end
 
-  test "NaN is refused, because no BEAM float can hold it" do
-    array = Npy.decode(numpy("<f4", "(2,)", <<1.0::little-float-32, 0x7FC00000::little-32>>))
+  test "NaN is refused with the file's name, because no BEAM float can hold it" do
+    array = Npy.decode(numpy("<f4", "(2,)", <<1.0::little-float-32, 0x7FC00000::little-32>>), "hidden.bias.npy")
 
-    assert_raise ArgumentError, ~r/not finite/, fn -> Npy.to_list(array) end
+    assert_raise ArgumentError, ~r/^hidden.bias.npy: got a value that is not finite/, fn -> Npy.to_list(array) end
   end
 end

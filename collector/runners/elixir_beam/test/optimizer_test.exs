@@ -56,6 +56,13 @@ defmodule ElixirBeam.OptimizerTest do
     Enum.zip_with(found, expected, fn f, e -> assert_in_delta f, e, 1.0e-14 end)
   end
 
+  test "SGD without momentum keeps no velocity" do
+    trial = Map.merge(@sgd, %{"optimizer.momentum" => 0, "optimizer.weight_decay" => 0})
+
+    assert Optimizer.new(trial, %{"w" => Tensor.new(@weights)}).moments == []
+    assert_close(train(trial), expected(fn w, g, v, _ -> {w - 0.1 * g, v} end, nil, 0.0))
+  end
+
   for decay <- [0.0, 0.05] do
     test "SGD follows the contract at weight decay #{decay}" do
       found = train(Map.put(@sgd, "optimizer.weight_decay", unquote(decay)))

@@ -7,7 +7,7 @@ defmodule ElixirBeam.TrainTest do
   defp batches(n), do: Enum.map(1..n, &[&1])
 
   test "an epoch is cut at its evaluations, and each part into chunks" do
-    trial = %{"evaluations_per_epoch" => 4, "chunks_per_epoch" => 8}
+    trial = %{"batch_size" => 1, "evaluations_per_epoch" => 4, "chunks_per_epoch" => 8}
     pairs = Train.pairs(trial, [batches(10), batches(10)])
 
     assert Enum.map(pairs, &elem(&1, 0)) == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
@@ -16,17 +16,23 @@ defmodule ElixirBeam.TrainTest do
   end
 
   test "in mode steps one pair covers the epoch" do
-    trial = %{"evaluations_per_epoch" => 0, "chunks_per_epoch" => 5}
+    trial = %{"batch_size" => 1, "evaluations_per_epoch" => 0, "chunks_per_epoch" => 5}
 
     assert [{1.0, chunks}] = Train.pairs(trial, [batches(50)])
     assert Enum.map(chunks, &length/1) == [10, 10, 10, 10, 10]
   end
 
   test "a chunk without steps is left out" do
-    trial = %{"evaluations_per_epoch" => 0, "chunks_per_epoch" => 5}
+    trial = %{"batch_size" => 1, "evaluations_per_epoch" => 0, "chunks_per_epoch" => 5}
 
     assert [{1.0, chunks}] = Train.pairs(trial, [batches(3)])
     assert chunks == [[[1]], [[2]], [[3]]]
+  end
+
+  test "fewer chunks than evaluations leave one for each" do
+    trial = %{"batch_size" => 2, "evaluations_per_epoch" => 2, "chunks_per_epoch" => 1}
+
+    assert Train.pairs(trial, [[[1, 2], [3, 4], [5]]]) == [{0.5, [[[1, 2]]]}, {1.0, [[[3, 4], [5]]]}]
   end
 
   test "the score counts correct predictions and averages the loss" do

@@ -11,6 +11,7 @@ defmodule Deadheat.TrialTest do
   "data.train_images": "/data/Ünïcode, with: comma/images",
   "flag": true,
   "list": [1, 2.5, "a"],
+  "paths": ["/data/one, two", "/data/[three]"],
   "optimizer.epsilon": 1e-08,
   "optimizer.weight_decay": 0,
   "weights": "w"
@@ -24,6 +25,7 @@ defmodule Deadheat.TrialTest do
              "data.train_images" => "/data/Ünïcode, with: comma/images",
              "flag" => true,
              "list" => [1, 2.5, "a"],
+             "paths" => ["/data/one, two", "/data/[three]"],
              "optimizer.epsilon" => 1.0e-8,
              "optimizer.weight_decay" => 0,
              "weights" => "w"
@@ -48,7 +50,7 @@ defmodule Deadheat.TrialTest do
   end
 
   test "a line that is no key and value is named" do
-    for bad <- [~S("a": nonsense), ~S("a": "unclosed), "a: 1", ~S("a": [1, x])] do
+    for bad <- [~S("a": nonsense), ~S("a": "unclosed), "a: 1", ~S("a": [1, x]), ~S("a": ["b, c])] do
       assert_raise ArgumentError, ~r/^trial.json line 2: got /, fn -> Trial.parse("{\n#{bad}\n}\n") end
     end
   end

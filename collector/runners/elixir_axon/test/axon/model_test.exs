@@ -43,6 +43,23 @@ defmodule ElixirAxon.ModelTest do
     end
   end
 
+  test "a layer of another size or name than the contract's is told with what is expected" do
+    wanted = parameters(%{"model" => "lenet5"}, {28, 28, 1}, @setting)
+    assert Layout.fit!(wanted, wanted) == :ok
+
+    smaller = put_in(wanted["dense1"]["kernel"], Nx.template({256, 119}, :f32))
+
+    assert_raise ArgumentError,
+                 ~r/^dense1.weight: got \{256, 119\} in the model; expected \{256, 120\}.* Correct the layer's name or size/,
+                 fn -> Layout.fit!(wanted, smaller) end
+
+    {layer, others} = Map.pop!(wanted, "dense2")
+
+    assert_raise ArgumentError, ~r/^dense2.bias: got none in the model; expected \{84\}.* fc2.bias/, fn ->
+      Layout.fit!(wanted, Map.put(others, "fc2", layer))
+    end
+  end
+
   test "a max-pool by reshaping is that of Axon, and drops an odd row and column" do
     x = Nx.iota({2, 3, 7, 5}, type: :f32) |> Nx.multiply(37) |> Nx.remainder(11)
     setting = %{@setting | channels: :first, pool: :reshape}
@@ -87,5 +104,22 @@ defmodule ElixirAxon.ModelTest do
     assert_in_delta Nx.to_number(first["w"][0]), -0.6, 1.0e-6
     assert_in_delta Nx.to_number(second["w"][0]), -1.14, 1.0e-6
     assert Nx.to_number(slower["w"][0]) == 0.0
+  end
+
+  test "SGD without momentum keeps no velocity" do
+    trial = %{
+      "optimizer" => "sgd",
+      "optimizer.learning_rate" => 0.5,
+      "optimizer.weight_decay" => 0,
+      "optimizer.momentum" => 0
+    }
+
+    {init_fn, update_fn} = Optimizer.new(trial)
+    weight = %{"w" => Nx.tensor([2.0])}
+    state = Nx.Defn.jit_apply(init_fn, [weight])
+    {change, state} = Nx.Defn.jit_apply(update_fn, [%{"w" => Nx.tensor([1.0])}, state, weight])
+
+    assert Nx.to_number(change["w"][0]) == -0.5
+    assert [%{scale: _}] = Tuple.to_list(state)
   end
 end
