@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,8 @@ RUNNER = read_runner("julia_flux")
 STEPS = {"mode": "steps", "steps": 23, "epochs": 1, "evaluations_per_epoch": 0, "dropout_rate": 0.0}
 INFER = {"mode": "infer", "steps": 7, "epochs": 1, "evaluations_per_epoch": 0}
 GATE = {"mode": "gate", "evaluations_per_epoch": 1}
+ENZYME = "7da242da-08ed-463a-9acd-ee780be4f1d9"
+LOOPS = (("train", "zygote"), ("train_by_flux", "train"))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,22 @@ def test_without_flux_it_is_unavailable_with_the_remedy(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("label", "changes", "message"),
     [
-        ("unsupported_variant", {"variant": "turbo"}, "variant: got turbo; this runner supports zygote, juliacall"),
+        (
+            "unsupported_variant",
+            {"variant": "turbo"},
+            "variant: got turbo; this runner supports zygote, train, enzyme, cold, juliacall",
+        ),
+        (
+            "without_enzyme",
+            {"variant": "enzyme"},
+            "variant: enzyme needs the package Enzyme: julia --project=collector/runners/julia_flux "
+            """-e 'using Pkg; Pkg.add(name="Enzyme", version="0.13")'""",
+        ),
+        (
+            "enzyme_on_a_gpu",
+            {"variant": "enzyme", "device": "cuda"},
+            "device: got cuda; variant enzyme supports cpu",
+        ),
         ("unsupported_dtype", {"dtype": "bf16"}, "dtype: got bf16; this runner supports fp32"),
         (
             "unsupported_schedule",
@@ -72,6 +90,24 @@ def test_what_it_cannot_do_is_unsupported(drive: Drive, label: str, changes: dic
     last = drive("julia_flux", label, **changes).events[-1]
 
     assert (last.kind, last.message) == ("unsupported", message)
+
+
+@pytest.mark.usefixtures("flux")
+def test_enzyme_half_installed_takes_nothing_from_the_other_variants(
+    drive: Drive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A project that names Enzyme, whose files are not there: no version of it, and the variant is unsupported."""
+    (tmp_path / "Project.toml").write_text(f'[deps]\nEnzyme = "{ENZYME}"\n', encoding="utf-8")
+    tree = "0123456789012345678901234567890123456789"
+    entry = f'[[Enzyme]]\nuuid = "{ENZYME}"\nversion = "0.13.0"\ngit-tree-sha1 = "{tree}"\n'
+    (tmp_path / "Manifest.toml").write_text(entry, encoding="utf-8")
+    monkeypatch.setenv("JULIA_LOAD_PATH", f"{os.environ.get('JULIA_LOAD_PATH', '')}:{tmp_path}")
+
+    description = probe_description(RUNNER)
+    last = drive("julia_flux", "half_enzyme", variant="enzyme").events[-1]
+
+    assert "enzyme" not in description.versions
+    assert (last.kind, last.message.split(":")[1]) == ("unsupported", " enzyme needs the package Enzyme")
 
 
 @pytest.mark.usefixtures("flux")
@@ -91,7 +127,7 @@ def test_its_own_tests_pass(tmp_path: Path):
 @pytest.mark.usefixtures("flux")
 def test_it_learns_with_every_event_of_the_contract(drive: Drive):
     """Four pairs an epoch with their evaluations; ten patterns are told apart after two epochs."""
-    events = drive("julia_flux", "train").events
+    events = drive("julia_flux", "train", variant="zygote").events
     trained, evaluated = list(of_kind(events, EpochStop)), list(of_kind(events, EvalStop))
     (stop,) = of_kind(events, RunStop)
 
@@ -114,6 +150,17 @@ def test_without_dropout_it_has_the_training_loss_of_numpy(drive: Drive, model: 
 
     assert ours.examples == numpys.examples == 23 * 32
     assert ours.train_loss == pytest.approx(numpys.train_loss, rel=1e-4)
+
+
+@pytest.mark.usefixtures("flux")
+def test_the_loop_of_flux_has_the_events_and_losses_of_the_loop_of_the_runner(drive: Drive):
+    """Variant train: Flux.train! over the batches between two readings of the clock, dropout included."""
+    ours, theirs = (drive("julia_flux", label, variant=name).events for label, name in LOOPS)
+
+    assert [event.kind for event in theirs] == [event.kind for event in ours]
+    assert [event.train_loss for event in of_kind(theirs, EpochStop)] == pytest.approx(
+        [event.train_loss for event in of_kind(ours, EpochStop)], rel=1e-5
+    )
 
 
 @pytest.mark.usefixtures("flux")
@@ -156,9 +203,10 @@ def test_the_gate_agrees_with_numpy(drive: Drive):
 
 
 @pytest.mark.usefixtures("flux")
-def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(drive: Drive):
+@pytest.mark.parametrize("variant", ["zygote", "train"])
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(drive: Drive, variant: str):
     """A learning rate of 1e30 is an ending, not a crash, and neither a NaN nor an infinity in the events."""
-    last = drive("julia_flux", "diverged", learning_rate=1e30).events[-1]
+    last = drive("julia_flux", f"diverged_{variant}", variant=variant, learning_rate=1e30).events[-1]
 
     assert last.kind == "diverged"
     assert last.message.endswith((" loss is NaN", " loss is Inf"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def test_a_file_that_does_not_parse_is_found(julia: list[str], tmp_path: Path):
 
     assert answer.returncode == 1
     assert "broken.jl" in answer.stderr
+
+
+@pytest.mark.parametrize("path", sorted(RUNNERS.glob("julia_*/run.jl")), ids=lambda path: path.parent.name)
+def test_a_run_includes_in_statements_of_their_own(path: Path):
+    """Since Julia 1.12 a statement does not see what it includes: `if asked; include(file); function(); end` fails."""
+    program = path.read_text(encoding="utf-8")
+
+    assert "include(" in program
+    assert not re.search(r"^ +.*\binclude\(", program, re.MULTILINE)
 
 
 @pytest.mark.parametrize("folder", ["_julia", "julia_lux", "julia_simplechains"])

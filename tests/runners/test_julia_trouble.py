@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -176,35 +177,60 @@ def test_paths_may_hold_any_letters(drive: Drive, tmp_path: Path):
     ]
 
 
-def from_python(folder: Path, packages: Path) -> list[dict[str, object]]:
-    """Run the variant juliacall where `packages` is all that Python can import beside its own; return its events."""
+def from_python(folder: Path, *, pythoncall: bool) -> list[dict[str, object]]:
+    """Run the variant juliacall in a copy of its project; Python can import its own packages and those in `folder`."""
+    runner = folder / "runner"
+    runner.mkdir()
+    shutil.copy(FROM_PYTHON, runner)
+    project = (FROM_PYTHON.parent / "Project.toml").read_text(encoding="utf-8")
+    added = '[deps]\nPythonCall = "6099a3de-0909-46bc-b1f4-468b9a2dfc0d"' if pythoncall else "[deps]"
+    (runner / "Project.toml").write_text(project.replace("[deps]", added), encoding="utf-8")
     (folder / "trial.json").write_text('{"threads": 2}', encoding="utf-8")
-    command = [sys.executable, "-S", str(FROM_PYTHON), "/opt/julia", "trial.json", "events.jsonl"]
-    subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(packages), "PATH": "/usr/bin:/bin"}, check=True)
+    command = [sys.executable, "-S", str(runner / FROM_PYTHON.name), "/opt/julia", "trial.json", "events.jsonl"]
+    subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"}, check=True)
     return [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_without_juliacall_the_variant_is_unsupported_with_the_remedy(tmp_path: Path):
     """One event after the start, exit code 0: never a failed run."""
-    start, last = from_python(tmp_path, tmp_path)
+    start, last = from_python(tmp_path, pythoncall=True)
 
     assert (start["kind"], last["kind"]) == ("run_start", "unsupported")
-    assert "pip install juliacall" in str(last["message"])
+    assert str(last["message"]).endswith("pip install juliacall==0.9.34")
+
+
+def test_without_pythoncall_the_variant_is_unsupported_with_the_remedy(tmp_path: Path):
+    """Julia's half of the bridge is missing: said before a Julia is started."""
+    (tmp_path / "juliacall.py").write_text(JULIACALL, encoding="utf-8")
+
+    start, last = from_python(tmp_path, pythoncall=False)
+
+    assert (start["kind"], last["kind"]) == ("run_start", "unsupported")
+    assert 'Pkg.add(name="PythonCall", version="0.9.34")' in str(last["message"])
+    assert not (tmp_path / "asked.json").exists()
+
+
+def test_the_documentation_names_the_versions_that_the_messages_name():
+    """Whoever follows the page gets what the runner then asks for."""
+    page = (RUNNERS.parent.parent / "docs" / "how-to" / "julia.md").read_text(encoding="utf-8")
+
+    assert "pip install juliacall==0.9.34" in page
+    assert 'Pkg.add(name="PythonCall", version="0.9.34")' in page
 
 
 def test_julia_in_python_gets_the_same_project_threads_and_files(tmp_path: Path):
     """The Julia that the other variant uses, its project, its threads, and the files of the trial."""
     (tmp_path / "juliacall.py").write_text(JULIACALL, encoding="utf-8")
 
-    (start,) = from_python(tmp_path, tmp_path)
+    (start,) = from_python(tmp_path, pythoncall=True)
     asked, path, options = json.loads((tmp_path / "asked.json").read_text(encoding="utf-8"))
 
     assert start["kind"] == "run_start"
     assert asked[0] == "const STARTED_BY_PYTHON = true"
     assert asked[-1] == ["trial.json", "events.jsonl"]
-    assert path == str(FROM_PYTHON.parent / "run.jl")
+    assert path == str(tmp_path / "runner" / "run.jl")
     assert options["PYTHON_JULIACALL_EXE"] == "/opt/julia"
-    assert options["PYTHON_JULIACALL_PROJECT"] == str(FROM_PYTHON.parent)
+    assert options["PYTHON_JULIACALL_PROJECT"] == str(tmp_path / "runner")
     assert options["PYTHON_JULIACALL_THREADS"] == "2"
     assert options["PYTHON_JULIACALL_HANDLE_SIGNALS"] == "yes"
 

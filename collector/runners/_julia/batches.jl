@@ -114,6 +114,10 @@ end
 
 batch_count(batches::Batches) = cld(size(batches.order, 1), batches.size)
 
+"Return how many examples the batches of these numbers hold."
+example_count(batches::Batches, numbers) =
+    sum(length(batch_range(number, batches.size, size(batches.order, 1))) for number in numbers)
+
 "Gather batch `number` of the order's column `epoch`."
 function gather_batch(batches::Batches, epoch::Int, number::Int)
     places = batches.order[batch_range(number, batches.size, size(batches.order, 1)), epoch] .+ 1

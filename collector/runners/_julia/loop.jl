@@ -13,24 +13,22 @@
 #     synchronise(thing)                   return when the device has nothing left to do for it
 #     write_run_stop(log, flushes_subnormals)
 #
-# and may say with `unsupported_more(trial)` what it cannot do beside what support.jl lists.
+# and may say with `unsupported_more(trial)` what it cannot do beside what support.jl lists, and with
+# `steps!(trainer, drawn)` how its framework's own loop goes over batches.
 
 "Train on one interval and write its events; return whether the loss is finite."
 function train_interval!(trainer, batches::Batches, interval::Interval, log::EventLog)
-    examples, steps = 0, length(interval.batches)
+    pieces, steps = timed_pieces(interval), length(interval.batches)
     write_event(log, "epoch_start", time_ns(), "epoch" => interval.position)
-    for step in 1:steps
-        batch = next_batch!(batches, interval.epoch, interval.batches[step])
-        step!(trainer, batch)
-        examples += length(batch)
-        first_step = interval.is_first && step == 1
-        chunk = ends_chunk(step, steps, interval.chunks)
-        (first_step || chunk) && synchronise(trainer)
-        first_step && write_event(log, "first_step_stop", time_ns())
-        chunk && write_event(log, "chunk_stop", time_ns(), "steps" => step)
+    for piece in pieces
+        steps!(trainer, (next_batch!(batches, interval.epoch, interval.batches[step]) for step in piece))
+        synchronise(trainer)
+        interval.is_first && last(piece) == 1 && write_event(log, "first_step_stop", time_ns())
+        ends_chunk(last(piece), steps, interval.chunks) &&
+            write_event(log, "chunk_stop", time_ns(), "steps" => last(piece))
     end
-    synchronise(trainer)
     stopped_ns = time_ns()
+    examples = example_count(batches, interval.batches)
     loss = take_loss_sum!(trainer) / examples
     isfinite(loss) || return write_diverged(log, stopped_ns, interval.position, "training", loss)
     write_event(
@@ -38,6 +36,13 @@ function train_interval!(trainer, batches::Batches, interval::Interval, log::Eve
         "train_loss" => loss, "data_wait_s" => take_waited_s!(batches),
     )
     return true
+end
+
+"Do a training step with each of the batches `drawn`: one after another, where a runner has no loop of its framework."
+function steps!(trainer, drawn)
+    for batch in drawn
+        step!(trainer, batch)
+    end
 end
 
 "Evaluate on the whole test set and write the events; return whether the loss is finite."

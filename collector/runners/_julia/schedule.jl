@@ -1,7 +1,7 @@
 "Where epochs are cut into intervals and intervals into chunks, as the runner contract states. Pure arithmetic."
 module Schedules
 
-export Interval, plan_intervals, ends_chunk, batch_range
+export Interval, plan_intervals, ends_chunk, timed_pieces, batch_range
 
 "The plan of one epoch pair: the steps between two evaluations."
 struct Interval
@@ -31,6 +31,14 @@ function ends_chunk(step::Int, steps::Int, chunks::Int)
     chunks == 0 && return false
     chunk = cld(step * chunks, steps)
     return steps * chunk ÷ chunks == step
+end
+
+"Cut the steps of an interval where the clock is read: after the first step of a run, and at the end of each chunk."
+function timed_pieces(interval::Interval)
+    steps = length(interval.batches)
+    read_after(step) = ends_chunk(step, steps, interval.chunks) || (interval.is_first && step == 1) || step == steps
+    ends = filter(read_after, 1:steps)
+    return [(begun + 1):stop for (begun, stop) in zip([0; ends[1:(end - 1)]], ends)]
 end
 
 "Return the places, from 1, of batch `number` among `examples` examples; the last batch may be smaller."

@@ -12,7 +12,7 @@ function unsupported_reason(trial::Trial, supported)
     end
     workers = integer(trial, "loader_workers")
     workers == 0 && return ""
-    return string("loader_workers: got ", workers, "; this runner supports 0: its loader has no workers of its own")
+    return string("loader_workers: got ", workers, "; this runner supports 0: MLUtils' num_workers is not written yet")
 end
 
 "Write `reason` as the last event of `log`; return whether there is one."

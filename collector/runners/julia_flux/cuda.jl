@@ -1,6 +1,6 @@
 # An NVIDIA GPU. Written, not yet verified.
 
-using CUDA, cuDNN
+import CUDA, cuDNN
 
 to_device(array) = Flux.gpu(array)
 
@@ -20,5 +20,5 @@ end
 "Seed what draws dropout masks on the GPU."
 seed_device!(seed::Int) = CUDA.seed!(seed)
 
-"Strict float32: no TensorFloat-32."
+"Strict float32 for matrix products; NVIDIA_TF32_OVERRIDE in runner.toml keeps cuDNN from TensorFloat-32 too."
 set_precision() = CUDA.math_mode!(CUDA.PEDANTIC_MATH)

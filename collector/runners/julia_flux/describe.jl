@@ -17,6 +17,8 @@ function description()
         found = installed_version(Base.identify_package(flux, name))
         found === nothing || push!(fields, lowercase(name) => found)
     end
+    enzyme = installed_version(Base.identify_package("Enzyme"))
+    enzyme === nothing || push!(fields, "enzyme" => enzyme)
     return json_object(fields, here)
 end
 

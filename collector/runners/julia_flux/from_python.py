@@ -13,12 +13,19 @@ import json
 import os
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 FOLDER = Path(__file__).resolve().parent
-MISSING = "variant: got juliacall; this Python has no package juliacall (pip install juliacall)"
+VERSION = "0.9.34"  # of juliacall and PythonCall alike: docs/how-to/julia.md
+ADD = f'using Pkg; Pkg.add(name="PythonCall", version="{VERSION}")'
+NO_JULIACALL = f"variant: got juliacall; this Python has no package juliacall: pip install juliacall=={VERSION}"
+NO_PYTHONCALL = (
+    "variant: got juliacall; the project has no package PythonCall: "
+    f"julia --project=collector/runners/julia_flux -e '{ADD}'"
+)
 
 
 class Julia(Protocol):
@@ -35,14 +42,23 @@ def main() -> None:
     """Write `run_start`, start Julia, and hand over."""
     julia, *files = sys.argv[1:]
     append_event(files[1], "run_start", unix_ns=time.time_ns(), pid=os.getpid())
-    if importlib.util.find_spec("juliacall") is None:
-        append_event(files[1], "unsupported", message=MISSING)
+    missing = missing_package(FOLDER / "Project.toml")
+    if missing:
+        append_event(files[1], "unsupported", message=missing)
         return
     trial = json.loads(Path(files[0]).read_text(encoding="utf-8"))
     runtime = start_julia(julia, trial["threads"])
     runtime.seval("const STARTED_BY_PYTHON = true")
     runtime.seval("(files...) -> append!(empty!(ARGS), files)")(*files)
     runtime.include(str(FOLDER / "run.jl"))
+
+
+def missing_package(project: Path) -> str:
+    """Return which of the two packages that join Python and Julia is missing, and how to get it; empty if none is."""
+    if importlib.util.find_spec("juliacall") is None:
+        return NO_JULIACALL
+    added = tomllib.loads(project.read_text(encoding="utf-8"))["deps"]
+    return "" if "PythonCall" in added else NO_PYTHONCALL
 
 
 def append_event(path: str, kind: str, **fields: object) -> None:

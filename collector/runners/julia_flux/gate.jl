@@ -11,7 +11,7 @@ weights_of(trainer::Trainer) = trainer.model
 "Put arrays by their names, in the layout of files, into a gradient, and return it."
 function fill_gradient!(gradient, trainer::Trainer, arrays)
     for place in parameter_places(trainer.model, trainer.names)
-        copyto!(array_at(gradient, place), canonical(arrays[place.name]))
+        copyto!(array_at(gradient, place), given_array(arrays, place, trainer.model))
     end
     return gradient
 end

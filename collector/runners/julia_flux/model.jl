@@ -5,7 +5,7 @@
 #
 # Convolutions of the contract are cross-correlations: CrossCor, not Conv, which flips its kernel.
 
-using Flux: BatchNorm, Chain, CrossCor, Dense, Dropout, GlobalMeanPool, MaxPool, Parallel, flatten, relu
+using Flux: BatchNorm, Chain, Conv, CrossCor, Dense, Dropout, GlobalMeanPool, MaxPool, Parallel, flatten, relu
 
 residual(name) = (trial, shape, _) ->
     resnet(name, text(trial, "model.stem"), shape[3], classes(trial), norm_of(trial))
@@ -158,17 +158,27 @@ statistics_places(model, names) = places(model, names, statistics_fields)
 
 function places(model, names, fields)
     found = layers_with_parameters(model)
-    length(found) == length(names) || error("$(length(found)) layers have parameters; expected $names")
+    length(found) == length(names) || error(
+        "model.jl: the chain has $(length(found)) layers with parameters ($(join(kinds(found), ", "))) and ",
+        "$(length(names)) names ($(join(names, ", "))); expected a name for each. Give them in the order of the chain")
     return [
         Place("$name.$parameter", [path; field])
         for (name, (layer, path)) in zip(names, found) for (parameter, field) in fields(layer)
     ]
 end
 
+kinds(found) = [kind(layer) for (layer, _) in found]
+kind(layer) = string(nameof(typeof(layer)))
+
 "Return the layers with parameters and their paths, in the order of the chain."
 function layers_with_parameters(layer, path = Union{Symbol,Int}[])
     isempty(parameter_fields(layer)) || return [(layer, path)]
-    layer isa Union{Chain,Parallel} || return []
+    if !(layer isa Union{Chain,Parallel})
+        isempty(trainable_arrays(layer)) || error(
+            "model.jl: a layer of type $(kind(layer)) has parameters without names; ",
+            "expected a method of parameter_fields for it. Add one")
+        return []
+    end
     below = [layers_with_parameters(layer.layers[i], [path; :layers; i]) for i in 1:length(layer.layers)]
     return reduce(vcat, below)
 end
@@ -176,7 +186,7 @@ end
 parameter_fields(layer) = ()
 parameter_fields(layer::Dense) = ("weight" => :weight, "bias" => :bias)
 parameter_fields(layer::BatchNorm) = ("weight" => :γ, "bias" => :β)
-parameter_fields(layer::CrossCor) =
+parameter_fields(layer::Union{Conv,CrossCor}) =
     layer.bias isa AbstractArray ? ("weight" => :weight, "bias" => :bias) : ("weight" => :weight,)
 
 statistics_fields(layer) = ()
@@ -187,6 +197,18 @@ array_at(tree, place::Place) = foldl(step_into, place.path; init = tree)
 
 step_into(tree, step) = step isa Symbol ? getproperty(tree, step) : tree[step]
 step_into(tree::Base.RefValue, step) = step_into(tree[], step)
+
+"Return the array that files hold for a place, as Flux has it; throw an error where there is none, or of another size."
+function given_array(arrays, place::Place, model)
+    haskey(arrays, place.name) || error(
+        "model.jl: a parameter has the name $(place.name); expected one of the workload's: ",
+        "$(join(sort!(collect(keys(arrays))), ", ")). Name the layers as §5 of the contract does")
+    given, expected = canonical(arrays[place.name]), size(array_at(model, place))
+    size(given) == expected || error(
+        "model.jl: $(place.name) has the size $expected in the chain; expected $(size(given)), that of the workload. ",
+        "Compare the layer with §5 of the contract")
+    return given
+end
 
 # Files hold C order, read with its axes in the opposite direction: a convolution is width × height × in × out as in
 # Flux, but a dense weight is in × out and is transposed.

@@ -4,8 +4,9 @@ using Flux: testmode!, trainmode!
 using Flux.Losses: logitcrossentropy
 
 "Everything that training changes, and what it starts from."
-mutable struct Trainer{Model,State}
+mutable struct Trainer{Model,Differentiated,State}
     model::Model
+    differentiated::Differentiated      # the model as its gradient is taken
     names::Vector{String}
     learning_rate::Float64
     state::State
@@ -19,14 +20,14 @@ function build_trainer(
     model, names = build_model(trial, shape, dropout_rate)
     model = to_device(model)
     state = setup(build_rule(trial, learning_rate), model)
-    return reset!(Trainer(model, names, learning_rate, state, 0.0), weights, trial)
+    return reset!(Trainer(model, differentiated(model), names, learning_rate, state, 0.0), weights, trial)
 end
 
 "Put weights, optimizer and random state to where training starts."
 function reset!(trainer::Trainer, weights, trial::Trial)
     model, names = trainer.model, trainer.names
     for place in [parameter_places(model, names); statistics_places(model, names)]
-        copyto!(array_at(model, place), canonical(weights[place.name]))
+        copyto!(array_at(model, place), given_array(weights, place, model))
     end
     trainer.state = setup(build_rule(trial, trainer.learning_rate), model)
     trainer.loss_sum = 0.0
@@ -40,17 +41,9 @@ end
 parameter_count(trainer::Trainer) =
     sum(length(array_at(trainer.model, place)) for place in parameter_places(trainer.model, trainer.names))
 
-"Do one training step; add the loss of its examples to the sum."
-function step!(trainer::Trainer, batch::Examples)
-    loss, (gradient,) = loss_and_gradient(trainer, batch)
-    update!(trainer.state, trainer.model, gradient)
-    trainer.loss_sum += loss * length(batch)
-    return nothing
-end
-
 "Return the mean loss of `batch` and, in a tuple, its gradient."
 loss_and_gradient(trainer::Trainer, batch::Examples) =
-    withgradient(model -> logitcrossentropy(model(batch.images), batch.labels), trainer.model)
+    withgradient(model -> logitcrossentropy(model(batch.images), batch.labels), trainer.differentiated)
 
 "Return the summed training loss since the last call, and begin a new sum."
 function take_loss_sum!(trainer::Trainer)
@@ -78,6 +71,9 @@ infer(trainer::Trainer, batch::Examples) = onecold(trainer.model(batch.images))
 evaluation_mode!(trainer::Trainer) = testmode!(trainer.model)
 
 "Return why this Flux cannot do `trial`; empty if it can."
-unsupported_more(trial::Trial) = unsupported_optimizer(trial)
+function unsupported_more(trial::Trial)
+    variant = unsupported_variant(trial)
+    return isempty(variant) ? unsupported_optimizer(trial) : variant
+end
 
 include(joinpath(@__DIR__, "..", "_julia", "loop.jl"))

@@ -9,16 +9,20 @@ const EXPLICIT_STATE = isdefined(Flux, :setup)
 
 if EXPLICIT_STATE
     using Flux: DataLoader, setup, update!, withgradient, Adam, AdamW, OptimiserChain
+    using Flux.ChainRulesCore: ignore_derivatives
 
     batch_norm(channels; eps, momentum) = BatchNorm(channels; eps = eps, momentum = momentum)
     adam(η, β, ϵ) = Adam(η, β, ϵ)
     adamw(η, β, λ, ϵ) = AdamW(η, β, λ, ϵ; couple = true)      # w -= η * (Adam's step + λ * w)
     chain(rules...) = OptimiserChain(rules...)
     unsupported_epsilon(ϵ) = ""
+    train_by_flux!(loss, model, batches, state) = Flux.train!(loss, model, batches, state)
+    undifferentiated(f) = ignore_derivatives(f)
+    trainable_arrays(layer) = Flux.Optimisers.trainables(layer)
 else
     using Flux.Data: DataLoader
     using Flux.Optimise: ADAM, Optimiser, WeightDecay
-    using Flux.Zygote: pullback
+    using Flux.Zygote: ignore, pullback
 
     # An optimizer of that time keeps what belongs to a parameter in a dictionary, by the parameter's identity.
     setup(optimizer, model) = optimizer
@@ -52,4 +56,11 @@ else
     "Return why Adam cannot have this epsilon: that of this Flux cannot be chosen. Empty if it can."
     unsupported_epsilon(ϵ) =
         ϵ == Flux.Optimise.ϵ ? "" : "optimizer.epsilon: got $ϵ; this Flux supports $(Flux.Optimise.ϵ)"
+
+    "Train with each of the `batches`, tuples of what `loss` takes beside the model."
+    train_by_flux!(loss, model, batches, optimizer) =
+        Flux.train!((parts...) -> loss(model, parts...), Flux.params(model), batches, optimizer)
+
+    undifferentiated(f) = ignore(f)
+    trainable_arrays(layer) = Flux.params(layer)
 end

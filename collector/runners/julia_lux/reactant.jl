@@ -1,7 +1,6 @@
 # Variant reactant: Enzyme's gradients and the optimizer, compiled by XLA into one program for each size of batch.
 
 import Enzyme, Reactant
-using Setfield: @set
 
 Reactant.set_default_backend("cpu")
 
@@ -36,11 +35,12 @@ function state_for(trainer, size)
     return @set known.step = state.step
 end
 
-"Return the logits of `images` with the states `states`, by a program compiled for this size and mode."
+"Return the logits of `images` and the states after `states`, by a program compiled for this size and mode."
 function forward(trainer, images, states)
     model, parameters, moved = trainer.state.model, trainer.state.parameters, DEVICE(images)
     program = get!(trainer.programs, (size(images), trainer.evaluates)) do
         Reactant.@compile model(moved, parameters, states)
     end
-    return Array(first(program(moved, parameters, states)))
+    logits, after = program(moved, parameters, states)
+    return Array(logits), after
 end

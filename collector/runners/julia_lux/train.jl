@@ -2,6 +2,7 @@
 
 using Lux: CrossEntropyLoss, Training
 using Random: MersenneTwister
+using Setfield: @set
 
 "The mean over the examples, from logits; and the sum."
 const LOSS = CrossEntropyLoss(; logits = Val(true))
@@ -62,9 +63,18 @@ function take_loss_sum!(trainer::Trainer)
     return loss_sum
 end
 
-"Return the logits of `images`, in the mode the trainer is in."
-logits_of(trainer::Trainer, images) =
-    forward(trainer, images, trainer.evaluates ? Lux.testmode(trainer.state.states) : trainer.state.states)
+"""
+Return the logits of `images`, in the mode the trainer is in.
+
+In training mode the states go on, as they do in a step: among them is what draws the next dropout masks.
+"""
+function logits_of(trainer::Trainer, images)
+    state = trainer.state
+    trainer.evaluates && return first(forward(trainer, images, Lux.testmode(state.states)))
+    logits, states = forward(trainer, images, state.states)
+    trainer.state = @set state.states = states
+    return logits
+end
 
 "Return the summed loss and the number of correct predictions on `test`, in evaluation mode."
 function evaluate!(trainer::Trainer, test)

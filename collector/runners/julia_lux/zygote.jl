@@ -11,5 +11,5 @@ host_number(loss) = Float64(loss)
 "Return the training state for a batch of `size` examples: always the same one."
 state_for(trainer, size) = trainer.state
 
-"Return the logits of `images` with the states `states`."
-forward(trainer, images, states) = first(trainer.state.model(images, trainer.state.parameters, states))
+"Return the logits of `images` and the states after `states`."
+forward(trainer, images, states) = trainer.state.model(images, trainer.state.parameters, states)

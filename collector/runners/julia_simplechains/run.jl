@@ -5,11 +5,9 @@ if VERSION < v"1.10"
     println(stderr, "julia_simplechains needs Julia 1.10 or newer; this is Julia $VERSION")
     exit(1)
 end
-if ARGS == ["--describe"]
-    include("describe.jl")
-    println(description())
-    exit(0)
-end
+# Two statements: since Julia 1.12 a statement does not see the functions that it includes.
+ARGS == ["--describe"] && include("describe.jl")
+ARGS == ["--describe"] && (println(description()); exit(0))
 include("../_julia/begin.jl")
 include("events.jl")
 include("support.jl")

@@ -7,7 +7,8 @@ for file in ("trial", "npy", "idx", "cifar10", "dataset", "order", "schedule")
     include(joinpath(@__DIR__, "..", "..", "_julia", file * ".jl"))
 end
 using .Trials, .Npy, .Datasets, .Orders, .Schedules
-for file in ("events", "support", "versions", "cpu", "device", "data", "model", "optimizer", "train", "gate")
+for file in ("events", "support", "versions", "cpu", "device", "data", "model", "optimizer", "zygote", "train",
+             "own_loop", "gate")
     include(joinpath(@__DIR__, "..", file * ".jl"))
 end
 
@@ -169,4 +170,55 @@ const SHAPES = [("mlp", (4, 3, 1)), ("lenet5", (28, 28, 1)), ("cnn", (32, 32, 3)
         @test take_waited_s!(batches) > 0
         @test take_waited_s!(batches) == 0
     end
+
+    @testset "a mistake in a model is said: where, what, what was expected" begin
+        message(model, names) = try
+            parameter_places(model, names)
+            "none"
+        catch mistake
+            sprint(showerror, mistake)
+        end
+        two = Chain(Dense(3 => 2), Dense(2 => 2))
+
+        @test occursin("2 layers with parameters (Dense, Dense) and 1 names (a)", message(two, ["a"]))
+        @test occursin("type LayerNorm has parameters without names", message(Chain(Flux.LayerNorm(3)), ["a"]))
+        @test message(Chain(Conv((2, 2), 1 => 1), Flux.flatten, x -> x), ["a"]) == "none"
+        place = first(parameter_places(two, ["a", "b"]))
+        @test given_array(Dict("a.weight" => ones(Float32, 3, 2)), place, two) == ones(2, 3)
+        @test_throws ErrorException given_array(Dict("a.weight" => ones(Float32, 3, 1)), place, two)
+        @test_throws ErrorException given_array(Dict("c.weight" => ones(Float32, 3, 2)), place, two)
+    end
+
+    @testset "a package of which only the names are there is not installed" begin
+        folder = mktempdir()
+        write(joinpath(folder, "Project.toml"), "[deps]\nOwl = \"7da242da-08ed-463a-9acd-ee780be4f1d0\"\n")
+        write(joinpath(folder, "Manifest.toml"),
+            "[[Owl]]\nuuid = \"7da242da-08ed-463a-9acd-ee780be4f1d0\"\nversion = \"1.0.0\"\n",
+            "git-tree-sha1 = \"0123456789012345678901234567890123456789\"\n")
+        push!(LOAD_PATH, folder)
+
+        @test Base.identify_package("Owl") !== nothing
+        @test !is_installed("Owl")
+        pop!(LOAD_PATH)
+        @test is_installed("Flux")
+        @test !is_installed("Owl")
+    end
+end
+
+"The weights after three steps with momentum and weight decay, and the sum of their losses."
+function three_steps()
+    trainer, _ = small_trainer(small_trial("cnn"), (32, 32, 3))
+    steps!(trainer, (random_batch((32, 32, 3), examples) for examples in (4, 3, 5)))
+    return named_parameters(trainer, weights_of(trainer)), take_loss_sum!(trainer)
+end
+
+const BY_OWN_LOOP = three_steps()
+include(joinpath(@__DIR__, "..", "flux_loop.jl"))
+
+@testset "Flux.train! computes what a loop of its own does" begin
+    weights, loss_sum = three_steps()
+
+    @test weights == first(BY_OWN_LOOP)
+    @test loss_sum ≈ last(BY_OWN_LOOP)
+    @test endswith(string(which(steps!, (Trainer, Vector)).file), "flux_loop.jl")
 end

@@ -1,0 +1,4 @@
+# Gradients by Zygote, the default of Flux.
+
+"Return what a gradient is taken of."
+differentiated(model) = model
