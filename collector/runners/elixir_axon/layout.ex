@@ -76,12 +76,13 @@ defmodule ElixirAxon.Layout do
   @doc "Raises where weights as Axon has them are not those that a model asks for: layers, parameters and shapes."
   @spec fit!(map, map) :: :ok
   def fit!(given, wanted) do
+    layers = wanted |> Map.keys() |> Enum.sort() |> Enum.join(", ")
     {given, wanted} = {shapes(given), shapes(wanted)}
 
     for name <- Enum.sort(Map.keys(Map.merge(given, wanted))), given[name] != wanted[name] do
       raise ArgumentError,
             "#{name}: got #{told(wanted[name])} in the model; expected #{told(given[name])}, as the contract's weights " <>
-              "have it in Axon's layout. The model's parameters are #{Enum.join(Enum.sort(Map.keys(wanted)), ", ")}. " <>
+              "have it in Axon's layout. The model's layers are #{layers}. " <>
               "Correct the layer's name or size in model.ex (contract §5)."
     end
 
