@@ -63,7 +63,7 @@ def report(
     Example: deadheat report --markdown > comment.md
     """
     from analysis.markdown import markdown_report
-    from analysis.reader import read_machines, read_measured
+    from analysis.reader import read_machines, read_measured, read_warnings
     from analysis.report import latest_findings, why_none
     from analysis.results import ResultsError
 
@@ -72,10 +72,13 @@ def report(
     opened = open_store(store)
     measured = read_measured(opened)
     found = latest_findings(measured, workload=workload, everything=everything)
+    warnings = read_warnings(opened, {finding.cell.environment_id for finding in found})
     if markdown:
-        typer.echo(markdown_report(found, measured, read_machines(opened)), nl=False)
+        typer.echo(markdown_report(found, measured, read_machines(opened), warnings), nl=False)
         return
     _write(found, form, why_none(measured))
+    for words in warnings if form is Format.TABLE else ():
+        typer.echo(f"Warning: {words}".translate(ESCAPE))
 
 
 @app.command()

@@ -64,10 +64,13 @@ def read_gates(store: Store) -> pd.DataFrame:
     return _read_view(store, "gates", "gates", "gated_at, runner, variant, workload, device, dtype, part")
 
 
-def read_latest_gates(store: Store) -> pd.DataFrame:
-    """Return the last result of each entry, workload, optimizer, loader, device, dtype and part (`GateRow`)."""
+def read_latest_gates(store: Store, select: str = "SELECT * FROM latest_gates") -> pd.DataFrame:
+    """Return the last result of each entry, workload, optimizer, loader, device, dtype and part (`GateRow`).
+
+    `select` may be another choice of these rows, with further columns: see `analysis.gate_queries`.
+    """
     order = "runner, variant, workload, optimizer, loader, device, dtype, part"
-    return _read_view(store, "latest_gates", "gates", order)
+    return _checked(store.query(f"{select} ORDER BY {order}"), "latest_gates", "gates")
 
 
 def read_environments(store: Store) -> pd.DataFrame:

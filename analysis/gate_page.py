@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from analysis import queries, tables
+from analysis import tables
+from analysis.gate_queries import gates as gates_query
 from analysis.render import Page, page
-from analysis.results import Results
+from analysis.results import Results, titles_of
 from analysis.sentences import entry_name
 from analysis.tables import Table
 from store.roster import Contender, by_reason
@@ -19,6 +21,7 @@ Row = Mapping[Any, Any]  # of a frame
 
 DECLINED = "unsupported: "  # how the collector begins what a runner found that declined its gate
 CONFIGURATION = ["optimizer", "loader", "device", "dtype"]
+PROOF = ["runner", "variant", "workload", *CONFIGURATION]
 EITHER = "–"  # what was not noted yet when it was gated
 
 
@@ -34,8 +37,9 @@ def gate_page(results: Results) -> Page:
         "details": [(workload, anchors[workload], table) for workload, table in details],
         "failures": failures_table(failed),
         "declined": declined_table(gates[gates["declined"]]),
-        "entries": entries_table(results.roster, gates),
-        "gates_query": queries.gates(),
+        "entries": entries_table(still_unverified(results), gates),
+        "gates_query": gates_query(titles_of(results.snapshots)),
+        "has_elsewhere": bool((gates["elsewhere"] != "").any()),
     }
     return page("gate.md", "gate.md.jinja", context)
 
@@ -55,16 +59,20 @@ def matrix_table(gates: pd.DataFrame, workloads: Sequence[str], anchors: Mapping
 def detail_table(workload: str, gates: pd.DataFrame) -> Table:
     """Return the parts of one workload: a row per entry and configuration, a column per part."""
     parts = sorted(gates["part"].unique())
+    is_mixed = bool((gates["elsewhere"] != "").any())
     rows = []
     for (entry, *where), mine in gates.groupby(["entry", *CONFIGURATION], sort=True):
         by_part = {row["part"]: row for row in mine.to_dict("records")}
         forms = ", ".join(sorted({form for form in mine["exceptions"] if form}))
-        rows.append((entry, *where, *(_part_cell(by_part.get(part)) for part in parts), forms or tables.NOTHING))
+        last = (forms or tables.NOTHING, *([mine["elsewhere"].iloc[0] or "here"] if is_mixed else []))
+        rows.append((entry, *where, *(_part_cell(by_part.get(part)) for part in parts), *last))
     columns = (
         "entry", "optimizer", "loader", "device", "precision",
         *(f"part {part}" if len(part) == 1 else part for part in parts), "listed form",
+        *(["measured"] if is_mixed else []),
     )  # fmt: skip
-    return Table(caption=f"Gate on {workload}: share of the tolerance that was used", columns=columns, rows=rows)
+    caption = f"Gate on {workload}: share of the tolerance that was used"
+    return Table(caption=caption, columns=columns, rows=rows, prose=("measured",))
 
 
 def failures_table(failed: pd.DataFrame) -> Table:
@@ -107,16 +115,28 @@ def declined_table(declined: pd.DataFrame) -> Table:
 
 
 def entries_table(roster: Sequence[Contender], gates: pd.DataFrame) -> Table:
-    """Return every entry that deadheat brings: what it proved here, and what of it was never run for real."""
+    """Return every entry that deadheat brings: what it proved here, and what of it was never run for real.
+
+    `roster` is what `still_unverified` returned.
+    """
     found = dict(list(gates[~gates["declined"]].groupby(["runner", "variant"])))
     rows = []
     for one in roster:
-        proved, shown = _proved(found.get((one.runner, one.variant)))
-        left = {name: why for name, why in one.unverified.items() if name not in shown}
-        words = _unverified_words(one.model_copy(update={"unverified": left}))
+        words, proved = _unverified_words(one), _proved_words(found.get((one.runner, one.variant)))
         rows.append((one.entry, words, proved, one.language, one.framework, one.family, ", ".join(one.devices)))
     columns = ("entry", "not yet verified", "proved here", "language", "framework", "family", "devices")
-    return Table(caption="Every entry that deadheat brings", columns=columns, rows=rows, prose=columns[1:2])
+    return Table(caption="Every entry that deadheat brings", columns=columns, rows=rows, prose=columns[1:3])
+
+
+def still_unverified(results: Results) -> list[Contender]:
+    """Return the roster without what an entry's own passed proofs, here or elsewhere, have shown to work."""
+    passed = _passed(_prepared(results))
+    shown = {key: _shown(mine) for key, mine in passed.groupby(["runner", "variant"])}
+    return [
+        one.model_copy(update={"unverified": {n: w for n, w in one.unverified.items() if n not in mine}})
+        for one in results.roster
+        for mine in [shown.get((one.runner, one.variant), set())]
+    ]
 
 
 def is_declined(gates: pd.DataFrame) -> pd.Series:
@@ -136,16 +156,44 @@ def _prepared(results: Results) -> pd.DataFrame:
     )
 
 
-def _proved(gates: pd.DataFrame | None) -> tuple[str, set[str]]:
-    """Return on how many workloads an entry passed, and everything that its passed proofs show to work."""
+def _passed(gates: pd.DataFrame) -> pd.DataFrame:
+    """Return the results of proofs of which every part passed."""
+    return gates[gates.groupby(PROOF)["passed"].transform("all").astype(bool)]
+
+
+def _shown(passed: pd.DataFrame) -> set[str]:
+    """Return everything that passed proofs show to work, by the names that `runner.toml` has for it."""
+    names = {str(name) for key in PROOF for name in passed[key]}
+    return names.union(*map(_version_names, set(passed["versions"])))
+
+
+def _version_names(described: str) -> set[str]:
+    """Return language and framework with their versions, also without the last digits.
+
+    >>> sorted(_version_names('{"framework": "Flux", "framework_version": "0.16.11"}'))
+    ['Flux 0', 'Flux 0.16', 'Flux 0.16.11']
+    """
+    try:
+        told = json.loads(described)
+    except ValueError:
+        return set()
+    pairs = [(told.get(what), str(told.get(f"{what}_version", "")).split(".")) for what in ("language", "framework")]
+    return {f"{name} {'.'.join(digits[: n + 1])}" for name, digits in pairs if name for n in range(len(digits))}
+
+
+def _proved_words(gates: pd.DataFrame | None) -> str:
+    """Return on how many workloads an entry passed here, and on how many elsewhere that nobody gated here."""
     if gates is None:
-        return "not gated here", set()
-    keys = ["runner", "variant", "workload", *CONFIGURATION]
-    proofs = gates.groupby(keys)["passed"].all()
-    passed = proofs[proofs].index.to_frame()
-    workloads = gates["workload"].nunique()
-    words = f"{passed['workload'].nunique()} of {tables.count(workloads, 'workload')}"
-    return words, {str(name) for key in keys for name in passed[key]}
+        return "not gated here"
+    own, others = gates[gates["elsewhere"] == ""], gates[gates["elsewhere"] != ""]
+    here = _count_words(own) if len(own) else "not gated here"
+    if others.empty:
+        return here
+    return f"{here}; elsewhere {_count_words(others)} ({', '.join(others['elsewhere'].unique())})"
+
+
+def _count_words(gates: pd.DataFrame) -> str:
+    return f"{_passed(gates)['workload'].nunique()} of {tables.count(gates['workload'].nunique(), 'workload')}"
 
 
 def _unverified_words(one: Contender) -> str:
@@ -164,16 +212,19 @@ def _labels(gates: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
 def _matrix_cell(rows: pd.DataFrame | None, anchor: str | None) -> Markup:
     if rows is None:
         return Markup('<span title="not claimed, or not gated">–</span>')
+    own = rows[rows["elsewhere"] == ""]
+    where, rows = ("", own) if len(own) else ("elsewhere", rows)
     by_configuration = rows.groupby(CONFIGURATION)
     declined, passed = by_configuration["declined"].any(), by_configuration["passed"].all()
     failed = ~passed & ~declined
     if failed.any():
         parts = ", ".join(sorted(set(rows.loc[~rows["passed"] & ~rows["declined"], "part"])))
-        text = _mark("failed", "✕", f"FAIL {parts}", f"in {failed.sum()} of {len(passed)}")
+        text = _mark("failed", "✕", f"FAIL {parts}", _joined(f"in {failed.sum()} of {len(passed)}", where))
     elif passed.any():
-        text = _mark("passed", "✓", f"{passed.sum()}", f"{declined.sum()} unsupported" if declined.any() else "")
+        unsupported = f"{declined.sum()} unsupported" if declined.any() else ""
+        text = _mark("passed", "✓", f"{passed.sum()}", _joined(unsupported, where))
     else:
-        text = Markup("unsupported")
+        text = Markup(escape(_joined("unsupported", where)))
     return Markup('<a href="#{}">{}</a>').format(anchor, text) if anchor and not declined.all() else text
 
 
@@ -205,4 +256,9 @@ def _mark(word: str, mark: str, text: str, small: str, title: str = "") -> Marku
 
 
 def _where(row: Row) -> str:
-    return ", ".join(str(row[name]) for name in CONFIGURATION if row[name] != EITHER)
+    elsewhere = f"elsewhere: {row['elsewhere']}" if row["elsewhere"] else ""
+    return _joined(*(str(row[name]) for name in CONFIGURATION if row[name] != EITHER), elsewhere)
+
+
+def _joined(*words: str) -> str:
+    return ", ".join(filter(None, words))

@@ -9,7 +9,7 @@ from analysis.finding import Finding
 from analysis.sentences import entry_name, seconds
 
 LANGUAGES = ("Julia", "Elixir", "Python")  # each has a row, measured or not
-CONTROLS = ("C++",)  # the same kernels without the language in front: a lower bound, never a competitor
+KERNELS = ("C++",)  # the same kernels without the language in front: a lower bound, never a competitor
 NOT_YET_MEASURED = "not yet measured"
 
 
@@ -38,12 +38,12 @@ def language_headlines(findings: Sequence[Finding], languages: Sequence[str] = L
     findings
         Of one cell on one clock.
     languages
-        Those that have a row in any case; others that were measured follow, but for controls.
+        Those that have a row in any case; others that were measured follow, but for kernels alone.
     """
     measured = {f.candidate_language for f in findings if _leads(f)} | {
         f.baseline_language for f in findings if _led(f)
     }
-    others = sorted(measured - {*languages, *CONTROLS})
+    others = sorted(measured - {*languages, *KERNELS})
     return [_headline(language, findings) for language in (*languages, *others)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,15 +15,19 @@ from analysis.cells import CLOCK_NAMES, CellResults, compared, page_order, place
 from analysis.comparison import Verdict
 from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
 from analysis.finding import CLOCKS, Finding
-from analysis.headlines import CONTROLS, LanguageHeadline, language_headlines
+from analysis.gate_page import still_unverified
+from analysis.headlines import KERNELS, LanguageHeadline, language_headlines
 from analysis.render import Page, page
 from analysis.results import Results
 from analysis.tables import Table
 from analysis.words import cell_title, difference_words, seconds
 from store.roster import Contender, by_reason
 
-CONTROL = "control"  # stands beside the classes of runners: see CONTROLS in analysis.headlines
+KERNELS_ALONE = "kernels"  # stands beside the classes of runners: see KERNELS in analysis.headlines
 CHOSEN = "chosen"  # the suite of a campaign whose runners and workloads were named on the command line
+SUBSET = "_subset"  # ends the name of a suite that was run in small
+# Options of deadheat run that nobody needs to give: columns of a run, and what they are then.
+USUAL = {"device": "cpu", "dtype": "fp32", "threads": 1, "loader": "resident", "loader_workers": 0}
 
 
 def home_page(results: Results, cells: Sequence[CellResults], headline: CellResults) -> Page:
@@ -40,13 +45,14 @@ def home_page(results: Results, cells: Sequence[CellResults], headline: CellResu
     newest = compared(campaign)
     firsts = first_of_workloads(newest)
     environment = results.environments[results.environments["environment_id"] == headline.cell.environment_id]
+    roster = still_unverified(results)
     context = {
         "headline": headline,
         "title": cell_title(headline.cell),
         "verdict": verdict_words(headline),
         "baseline": headline.label(headline.baseline),
-        "contenders": contenders(headline, "framework", is_headline=True, roster=results.roster),
-        "controls": contenders(headline, CONTROL, is_headline=True),
+        "contenders": contenders(headline, "framework", is_headline=True, roster=roster),
+        "kernels": contenders(headline, KERNELS_ALONE, is_headline=True),
         "bare": contenders(headline, "baseline", is_headline=True),
         "variants": contenders(headline, None, is_headline=False),
         "languages": languages_table(headline),
@@ -55,7 +61,7 @@ def home_page(results: Results, cells: Sequence[CellResults], headline: CellResu
         "bare_query": queries.differences_in([(m.cell, m.baseline, pooled_epochs(m)) for m in firsts]),
         "workloads": workloads_table(newest),
         "forest": forest,
-        "campaign": campaign_facts(headline, campaign),
+        "campaign": campaign_facts(headline, campaign, results.suites),
         "environment": environment.to_dict("records")[0] if len(environment) else None,
         "memory": tables.memory(environment["memory_bytes"].iloc[0]) if len(environment) else tables.NOTHING,
         "versions": versions(newest),
@@ -120,7 +126,9 @@ def unverified_beside(finding: Finding, roster: Sequence[Contender]) -> list[tup
     runner, framework = finding.candidate.partition(":")[0], finding.candidate_framework
     mine = [one for one in roster if one.runner == runner]
     found = {one.variant: one.whole for one in mine if one.whole}
-    found |= {name: why for one in mine for name, why in one.unverified.items() if name.startswith(f"{framework} ")}
+    for one in mine:
+        if one.entry == finding.candidate:
+            found |= {name: why for name, why in one.unverified.items() if name.startswith(f"{framework} ")}
     return by_reason(found)
 
 
@@ -170,26 +178,59 @@ def workloads_table(cells: Sequence[CellResults]) -> Table:
     return Table(caption="All workloads of this campaign", columns=columns, rows=rows, prose=columns)
 
 
-def campaign_facts(headline: CellResults, cells: Sequence[CellResults]) -> dict[str, Any]:
+def campaign_facts(headline: CellResults, cells: Sequence[CellResults], suites: Sequence[str]) -> dict[str, Any]:
     """Return when and how the campaign was run."""
     started = pd.concat([mine.attempts["started_at"] for mine in cells])
     return {
-        "suite": headline.cell.suite,
-        "again": command_again(headline, cells),
+        "again": command_again(headline, cells, suites),
+        "is_own_file": headline.cell.suite not in (CHOSEN, *suites, *(f"{name}{SUBSET}" for name in suites)),
         "when": tables.span(started.min(), started.max()),
         "runs": sum(len(mine.attempts) for mine in cells),
         "incomplete": sum(int((mine.attempts["status"] != "completed").sum()) for mine in cells),
     }
 
 
-def command_again(headline: CellResults, cells: Sequence[CellResults]) -> str:
-    """Return the command that repeats a campaign; one chosen on the command line has no suite file to name."""
-    if headline.cell.suite != CHOSEN:
-        return f"deadheat run {headline.cell.suite}"
-    runners = ",".join(headline.label(entry) for entry in headline.entries)
-    workloads = ",".join(dict.fromkeys(mine.cell.workload for mine in cells))
-    heats = int(headline.attempts["repetition"].max())
-    return f"deadheat run --runner {runners} --workload {workloads} --heats {heats}"
+def command_again(headline: CellResults, cells: Sequence[CellResults], suites: Sequence[str]) -> str:
+    """Return the command that repeats a campaign.
+
+    Parameters
+    ----------
+    cells
+        All of the campaign. One chosen on the command line repeats `headline` alone where they are no product of axes,
+        and always with the seed of `deadheat run`: no record tells another.
+    suites
+        The names of those that deadheat brings; any other is a file of whoever measured.
+    """
+    suite = headline.cell.suite
+    if suite == CHOSEN:
+        axes = _axes(cells) if _is_product(cells) else _axes([headline])
+        runners = ",".join(headline.label(entry) for entry in headline.entries)
+        heats = int(headline.attempts["repetition"].max())
+        options = " ".join(f"--{name.replace('_', '-')} {','.join(map(_plain, axis))}" for name, axis in axes.items())
+        return f"deadheat run --runner {runners} {options} --heats {heats}"
+    whole = suite if suite in suites else suite.removesuffix(SUBSET)
+    name = whole if whole in suites else f"{whole}.toml"
+    return f"deadheat run {name}" + ("" if whole == suite else " --subset")
+
+
+def _axes(cells: Sequence[CellResults]) -> dict[str, list[Any]]:
+    """Return the values of each option that says what cells of one mode are; those that go without saying are not."""
+    cell = cells[0].cell
+    names = ["workload", "mode", "epochs" if cell.mode == "train" else "steps", "batch_size"]
+    if cell.optimizer and cell.mode != "infer":
+        names += ["optimizer", "learning_rate", "weight_decay"]
+    found = {name: sorted({getattr(mine.cell, name) for mine in cells}) for name in (*names, *USUAL)}
+    return {name: axis for name, axis in found.items() if axis != [USUAL.get(name)]}
+
+
+def _is_product(cells: Sequence[CellResults]) -> bool:
+    """Whether cells are every combination of what they differ in."""
+    axes = _axes(cells)
+    return len(axes["mode"]) == 1 and math.prod(map(len, axes.values())) == len(cells)
+
+
+def _plain(value: object) -> str:
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def versions(cells: Sequence[CellResults]) -> list[str]:
@@ -203,8 +244,8 @@ def versions(cells: Sequence[CellResults]) -> list[str]:
 
 
 def _class(finding: Finding) -> str:
-    """Return the class of a candidate's runner; a control is in a class of its own."""
-    return CONTROL if finding.candidate_language in CONTROLS else finding.candidate_class
+    """Return the class of a candidate's runner; kernels without a language in front are in a class of their own."""
+    return KERNELS_ALONE if finding.candidate_language in KERNELS else finding.candidate_class
 
 
 def _verdict_clause(name: str, verdicts: Mapping[str, Verdict]) -> str:

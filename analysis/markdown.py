@@ -18,13 +18,17 @@ COLUMNS = ("", "entry", "against", "clock", "took", "against took", "difference"
 ACTIVE = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]<>|~$"} | {ord(sign): f"{sign}\u200b" for sign in "@#"}
 
 
-def markdown_report(findings: Sequence[Finding], measured: Measured, machines: Mapping[str, str]) -> str:
+def markdown_report(
+    findings: Sequence[Finding], measured: Measured, machines: Mapping[str, str], warnings: Sequence[str] = ()
+) -> str:
     """Return the findings as GitHub-flavoured Markdown.
 
     Parameters
     ----------
     machines
         The machine of each environment, in words.
+    warnings
+        What was wrong with them.
     """
     if not findings:
         return f"{why_none(measured)}\n"
@@ -34,6 +38,7 @@ def markdown_report(findings: Sequence[Finding], measured: Measured, machines: M
         machine = machines.get(cell.environment_id, cell.environment_id)
         parts.append(f"### {plain(title)}\n\ncampaign {plain(cell.campaign_id)}, {plain(machine)}\n\n{table(group)}\n")
         parts.append(details(group, measured))
+    parts += [f"> **Warning:** {plain(words)}\n" for words in warnings]
     return "\n".join(parts)
 
 

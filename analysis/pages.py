@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import queries, tables
+from analysis.blas import blas_warnings
 from analysis.render import Page, page
 from analysis.repeats import disturbance
 from analysis.results import Results
@@ -138,6 +139,7 @@ def _environment(row: Row, elsewhere: str) -> dict[str, Any]:
         ("GPU driver", row["driver_version"]),
         ("operating system", f"{row['os']}, kernel {row['kernel']}"),
         ("deadheat", commit),
+        ("warning", " ".join(blas_warnings(row))),
     ]
     return {
         "id": row["environment_id"],

@@ -135,24 +135,6 @@ WHERE {_cell(cell)}
 ORDER BY ALL"""
 
 
-def gates(cell: Cell | None = None) -> str:
-    """Return the last result of each part of the gate, of one cell's own campaign or of all there is."""
-    source = "latest_gates"
-    if cell:
-        optimizer = f"\n    AND coalesce(optimizer, {literal(cell.optimizer)}) = {literal(cell.optimizer)}"
-        source = f"""\
-gates
-WHERE campaign_id = {literal(cell.campaign_id)} AND workload = {literal(cell.workload)}
-    AND device = {literal(cell.device)} AND dtype = {literal(cell.dtype)}
-    AND coalesce(loader, {literal(cell.loader)}) = {literal(cell.loader)}{optimizer if cell.optimizer else ""}
-QUALIFY row_number() OVER (PARTITION BY runner, variant, part ORDER BY gated_at DESC) = 1"""
-    return f"""\
-SELECT runner || ':' || variant AS entry, workload, optimizer, loader, device, dtype, part, passed, quantity, expected,
-    found, error, tolerance, cause, exceptions, gated_at
-FROM {source}
-ORDER BY ALL"""
-
-
 def families(cell: Cell) -> str:
     """Return the medians of each entry's speed, share of the machine's limit and memory, by family."""
     return f"""\

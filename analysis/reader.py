@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from analysis import frames, queries
+from analysis.blas import blas_warnings
 from analysis.finding import CLOCKS
+from analysis.gate_queries import latest_gates
 from analysis.impossible import marked
 from analysis.prices import Rates, read_prices
-from analysis.results import Measured, Results, ResultsError, measured_of
+from analysis.results import Measured, Results, ResultsError, measured_of, titles_of
 from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from analysis.words import near
 from store.metrics import METRICS
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from store.database import Store
 
 CURRENT_VERSIONS = "current_versions.toml"  # in the store's folder
+SUITES = Path(__file__).resolve().parent.parent / "collector" / "suites"
 _VERSIONS_FORM = 'a version in quotes per framework, such as Flux = "0.16.11"'
 
 
@@ -47,7 +50,7 @@ def read_results(store: Store, snapshots: Sequence[Snapshot] = ()) -> Results:
         runs=marked(frames.read_runs(store), measured.epochs),
         phases=frames.read_phases(store),
         measurements=frames.read_measurements(store),
-        gates=frames.read_latest_gates(store),
+        gates=frames.read_latest_gates(store, latest_gates(titles_of(snapshots))),
         environments=frames.read_environments(store),
         aligned=store.query(queries.aligned_readings()),
         published=frames.read_published(store),
@@ -56,6 +59,7 @@ def read_results(store: Store, snapshots: Sequence[Snapshot] = ()) -> Results:
         prices=read_prices(store.path),
         roster=read_roster(),
         snapshots=snapshots,
+        suites=read_suites(),
     )
 
 
@@ -65,9 +69,21 @@ def snapshots_beside(store: Store) -> list[Snapshot]:
     return [snapshot for snapshot in read_snapshots() if not own & set(snapshot.campaigns)]
 
 
+def read_suites(folder: Path = SUITES) -> tuple[str, ...]:
+    """Return the names of the suites that deadheat brings."""
+    return tuple(sorted(path.stem for path in folder.glob("*.toml")))
+
+
 def read_machines(store: Store) -> dict[str, str]:
     """Return the machine of each environment, in words."""
     return machines(frames.read_environments(store))
+
+
+def read_warnings(store: Store, environment_ids: Collection[str]) -> list[str]:
+    """Return what was wrong with some environments."""
+    environments = frames.read_environments(store)
+    mine = environments[environments["environment_id"].isin(list(environment_ids))]
+    return [words for row in mine.to_dict("records") for words in blas_warnings(row)]
 
 
 def read_rates(store: Store) -> Rates:

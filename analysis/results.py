@@ -52,7 +52,7 @@ class Results:
     runs: pd.DataFrame  # every attempt of every run
     phases: pd.DataFrame
     measurements: pd.DataFrame
-    gates: pd.DataFrame  # the last of each part
+    gates: pd.DataFrame  # the last of each part, here before elsewhere: see `gate_queries.latest_gates`
     environments: pd.DataFrame
     aligned: pd.DataFrame  # CPU and memory of every run on its grid: the view aligned_readings
     published: pd.DataFrame  # what earlier studies published, and what was imported
@@ -61,10 +61,16 @@ class Results:
     prices: Sequence[Price] = ()  # of an hour of a machine, where known
     roster: Sequence[Contender] = ()  # every entry that the package brings
     snapshots: Sequence[Snapshot] = ()  # those whose runs are among the results, measured elsewhere
+    suites: Sequence[str] = ()  # names of those that the package brings
 
     def elsewhere(self) -> dict[str, Snapshot]:
         """Return the snapshot that a campaign comes from, by the campaign's id."""
         return {campaign: snapshot for snapshot in self.snapshots for campaign in snapshot.campaigns}
+
+
+def titles_of(snapshots: Sequence[Snapshot]) -> dict[str, str]:
+    """Return the title of the snapshot that a campaign comes from, by the campaign's id."""
+    return {campaign: snapshot.title for snapshot in snapshots for campaign in snapshot.campaigns}
 
 
 def latest_campaign(runs: pd.DataFrame) -> str:

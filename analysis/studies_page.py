@@ -31,8 +31,10 @@ def studies_page(results: Results, cells: Sequence[CellResults]) -> Page:
     Parameters
     ----------
     cells
-        Every cell of the results, the newest campaign's first; recipes are those of the track `published`.
+        Every cell of the results, the newest campaign's first; recipes are those of the track `published`. What
+        was measured elsewhere is left out.
     """
+    cells = [mine for mine in cells if mine.elsewhere is None]
     found = suspicions(results.published)
     recipes = recipes_of(cells)
     sections = [

@@ -30,14 +30,15 @@ def trends_page(results: Results) -> Page:
     runs, environments = results.measured.runs, results.environments
     series = find_series(runs, environments, results.measurements)
     trends = find_trends(series, environments)
-    newest = runs["started_at"].max().to_pydatetime() if len(runs) else None
+    own = runs[~runs["campaign_id"].isin(list(results.elsewhere()))]
+    newest = own["started_at"].max().to_pydatetime() if len(own) else None
     enough = campaigns(series) > 1
     charts = _charts(trends, machine_environments(results)) if enough else []
     context = {
         "told": summary(trends).splitlines() if enough else [too_few_campaigns(series)],
         "enough": enough,
         "shifts": shift_table(trends),
-        "stale": stale_table(stalenesses(runs, environments, newest, results.current_versions)) if newest else None,
+        "stale": stale_table(stalenesses(own, environments, newest, results.current_versions)) if newest else None,
         "groups": charts,
     }
     return page("trends.md", "trends.md.jinja", context, tuple(chart for _, found in charts for chart in found))

@@ -25,6 +25,7 @@ from analysis.figures import (
 from analysis.finding import CLOCKS, Cell, Finding
 from analysis.findings import gates_of
 from analysis.gate_page import DECLINED, is_declined
+from analysis.gate_queries import gates_in
 from analysis.inference import inference_part
 from analysis.power import HEATS_FOR_A_VERDICT
 from analysis.prices import Rates
@@ -144,7 +145,7 @@ def section(
         **_whole_part(mine, cells, rates, is_whole=is_whole),
         "positions": place_words(mine),
         "gate_table": gate_table(mine, gates),
-        "gate_query": queries.gates(mine.cell),
+        "gate_query": gates_in(mine.cell),
         "figures": [chart for chart in (*figures, (charts["parts"] or {}).get("chart")) if chart],
         "repeated": repeated_words(mine.attempts),
         "repeated_query": queries.repeated(mine.cell),

@@ -55,9 +55,11 @@ def page_lines(speeds: pd.DataFrame, environment: pd.Series) -> Iterator[str]:
     yield "# How fast the runners are"
     yield ""
     yield (
-        "Training speed of every entry on every workload, and how near it comes to what the machine can do at all. "
-        "These are single runs of a few seconds: good for finding a slow program, and no verdict. Verdicts stand on "
-        "the workloads' pages."
+        "Training speed of the entries of the suite `smoke`, each on the workloads that it has there, and how near it "
+        "comes to what the machine can do at all. These are single runs of a few seconds: good for finding a slow "
+        "program, and no verdict. Verdicts stand on the workloads' pages. Not in the suite are `julia_flux`, "
+        "`julia_lux`, `julia_simplechains` and `elixir_axon`, whose packages `make setup` does not bring, and "
+        "`elixir_beam:parallel`, which needs more than one core."
     )
     yield ""
     yield (

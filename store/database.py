@@ -218,34 +218,18 @@ class Store:
                     )
 
     def _require_usable(self) -> None:
-        if "\\" in str(self.path.resolve()):
-            raise StoreError(
-                f"{self.path}: holds a backslash; expected none, because DuckDB takes it for '/'. Move it."
-            )
-        version = self._version()
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path / 'store.json'}: schema_version: got {version}; expected at most {SCHEMA_VERSION}: "
-                "a newer deadheat made this store. Nothing was changed; update deadheat."
-            )
-
-    def _version(self) -> int:
-        """Return the store's schema version, 0 for a store that does not exist."""
-        path = self.path / "store.json"
-        try:
-            return int(json.loads(path.read_bytes())["schema_version"])
-        except FileNotFoundError:
-            return 0
-        except NotADirectoryError:
-            raise StoreError(f"{self.path}: is a file; expected the folder of a store. Correct the path.") from None
-        except (OSError, ValueError, KeyError, TypeError) as reason:
-            raise StoreError(
-                f'{path}: cannot be read ({reason!r}); expected {{"schema_version": {SCHEMA_VERSION}}}. '
-                "Restore it; the records beside it are untouched."
-            ) from None
+        for root in self._roots():
+            if "\\" in str(root.resolve()):
+                raise StoreError(f"{root}: holds a backslash; expected none, because DuckDB takes it for '/'. Move it.")
+            version = _version(root)
+            if version > SCHEMA_VERSION:
+                raise StoreError(
+                    f"{root / 'store.json'}: schema_version: got {version}; expected at most {SCHEMA_VERSION}: "
+                    "a newer deadheat made this store. Nothing was changed; update deadheat."
+                )
 
     def _write_version(self) -> None:
-        if self._version() < SCHEMA_VERSION:
+        if _version(self.path) < SCHEMA_VERSION:
             _write_whole(self.path / "store.json", json.dumps({"schema_version": SCHEMA_VERSION}) + "\n")
 
     def _write_views(self) -> None:
@@ -254,6 +238,22 @@ class Store:
         with contextlib.suppress(OSError):  # the records are safe, and the next append comes here again
             while (text := view.script({table: _pattern(self.path, table) for table in TABLES})) != _text(path):
                 _write_whole(path, text)
+
+
+def _version(root: Path) -> int:
+    """Return the store's schema version, 0 for a store that does not exist."""
+    path = root / "store.json"
+    try:
+        return int(json.loads(path.read_bytes())["schema_version"])
+    except FileNotFoundError:
+        return 0
+    except NotADirectoryError:
+        raise StoreError(f"{root}: is a file; expected the folder of a store. Correct the path.") from None
+    except (OSError, ValueError, KeyError, TypeError) as reason:
+        raise StoreError(
+            f'{path}: cannot be read ({reason!r}); expected {{"schema_version": {SCHEMA_VERSION}}}. '
+            "Restore it; the records beside it are untouched."
+        ) from None
 
 
 def _pattern(root: Path, table: str, prefix: str = "") -> list[str]:

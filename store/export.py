@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from store.database import Store
-from store.records import TABLES, EnvironmentRow, Row, RunRow
-from store.snapshot import ABOUT, NAME_PATTERN, Snapshot, SnapshotError, snapshot_text
+from store.records import TABLES, EnvironmentRow, EpochRow, GateRow, ReadingRow, Row, RunRow
+from store.snapshot import ABOUT, NAME_PATTERN, NAME_RULE, Snapshot, SnapshotError, snapshot_text
 
 READINGS_EVERY_S = 0.3  # the view aligned_readings reads nothing out of gaps of more than 0.5 s
 LEFT_OUT = [
@@ -41,8 +41,17 @@ QUALIFY coalesce(edge, '') <> '' OR row_number() OVER (
 ) = 1
 ORDER BY source, scope, run_id, at_s""",
 }
-# A path from the root: its folders are one machine's. No address of the web, no share such as 1/s.
-FOLDERS = re.compile(r"(?<![\w.:/…])/(?:[^\s/\"',;:]+/)+")
+# A path from the root: its folders are one machine's. It may stand in a list (a:b), behind an option (-I) or behind a
+# scheme (file://); no address of the web, no share such as 1/s.
+FOLDERS = re.compile(r"(?:(?<![\w.:/…])|(?<=:)(?!//)|(?<=://)|(?<=[^\w-]-\w)|(?<=^-\w))/(?:[^\s/\"',;:]+/)+")
+# The columns in which anybody may have written anything; all others are names, and stay what they are.
+FREE_TEXTS: dict[type[Row], tuple[str, ...]] = {
+    EnvironmentRow: ("versions", "settings"),
+    RunRow: ("message", "contamination"),
+    EpochRow: ("contamination",),
+    ReadingRow: ("reason",),
+    GateRow: ("expected", "found", "cause", "versions"),
+}
 
 
 def export(store: Store, folder: Path, *, title: str, campaigns: Sequence[str] = ()) -> Snapshot:
@@ -51,12 +60,13 @@ def export(store: Store, folder: Path, *, title: str, campaigns: Sequence[str] =
     Raises
     ------
     SnapshotError
-        If the folder exists or its name cannot be a snapshot's, or a campaign is not in the store or has no run.
+        If there is no title, the folder exists or its name cannot be a snapshot's, or a campaign is not in the store or
+        has no run.
     """
+    if not title.strip():
+        raise SnapshotError(f"--title: got {title!r}; expected what was measured, in words. Give one.")
     if not re.fullmatch(NAME_PATTERN, folder.name):
-        raise SnapshotError(
-            f"{folder}: got the name {folder.name!r}; expected small letters, digits, '.', '_' and '-'. Rename it."
-        )
+        raise SnapshotError(f"{folder}: got the name {folder.name!r}; expected {NAME_RULE}. Rename it.")
     if folder.exists():
         raise SnapshotError(f"{folder}: exists; expected a new folder, because records never change. Name another.")
     chosen = _campaigns(store, campaigns)
@@ -64,21 +74,26 @@ def export(store: Store, folder: Path, *, title: str, campaigns: Sequence[str] =
     about = snapshot_of(rows, folder.name, title)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    made = Store(part)
-    made.append(folder.name, rows, day=_started(rows)[0].date())
-    (part / "views.sql").unlink()  # of the deadheat that reads it
-    (part / ABOUT).write_text(snapshot_text(about), encoding="utf-8")
-    part.rename(folder)
+    try:
+        Store(part).append(folder.name, rows, day=_started(rows)[0].date())
+        (part / "views.sql").unlink()  # of the deadheat that reads it
+        (part / ABOUT).write_text(snapshot_text(about), encoding="utf-8")
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
     return about
 
 
 def anonymised(rows: Iterable[Row], name: str) -> list[Row]:
-    """Return rows in which `name` stands for each machine's name, and paths have lost their folders.
+    """Return rows in which `name` stands for each machine's name, and paths in free texts have lost their folders.
 
     Examples
     --------
     >>> FOLDERS.sub("…/", "no such file: /srv/jo/lib/libx.so, see https://x.org/a/b; 3 1/s")
     'no such file: …/libx.so, see https://x.org/a/b; 3 1/s'
+    >>> FOLDERS.sub("…/", "LD_PRELOAD=/a/x.so:/srv/jo/y.so -I/srv/jo/include file:///srv/a/b lib/a/b")
+    'LD_PRELOAD=…/x.so:…/y.so -I…/include file://…/b lib/a/b'
     """
     found = list(rows)
     hosts = sorted({row.hostname for row in found if isinstance(row, EnvironmentRow) and len(row.hostname) > 1})
@@ -87,10 +102,11 @@ def anonymised(rows: Iterable[Row], name: str) -> list[Row]:
     def clean(value: Any) -> Any:  # noqa: ANN401 - whatever a row holds
         return FOLDERS.sub("…/", host.sub(name, value)) if isinstance(value, str) else value
 
-    return [
-        dataclasses.replace(row, **{field.name: clean(getattr(row, field.name)) for field in dataclasses.fields(row)})
+    cleaned = [
+        dataclasses.replace(row, **{column: clean(getattr(row, column)) for column in FREE_TEXTS.get(type(row), ())})
         for row in found
     ]
+    return [dataclasses.replace(row, hostname=name) if isinstance(row, EnvironmentRow) else row for row in cleaned]
 
 
 def snapshot_of(rows: Sequence[Row], name: str, title: str) -> Snapshot:
@@ -119,12 +135,12 @@ def _campaigns(store: Store, asked: Sequence[str]) -> list[str]:
         "SELECT DISTINCT campaign_id FROM runs WHERE heat_id <> '' AND runner_class <> 'test' ORDER BY 1"
     )
     known = [str(campaign) for (campaign,) in found.values]
-    if unknown := [campaign for campaign in asked if campaign not in known]:
-        raise SnapshotError(
-            f"--campaign: got {unknown[0]!r}; expected one of {', '.join(known) or 'none'} in {store.path}. Correct it."
-        )
     if not known:
         raise SnapshotError(f"{store.path}: holds no runs; expected some to export. 'deadheat run' makes them.")
+    if unknown := [campaign for campaign in asked if campaign not in known]:
+        raise SnapshotError(
+            f"--campaign: got {unknown[0]!r}; expected one of {', '.join(known)} in {store.path}. Correct it."
+        )
     return list(asked) or known
 
 

@@ -16,6 +16,7 @@ from store.definition import Definition, DefinitionError, read_definition
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 ABOUT = "snapshot.toml"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,79}$"
+NAME_RULE = "1 to 80 small letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 
 class SnapshotError(DefinitionError):
@@ -54,8 +55,26 @@ def read_snapshot(folder: Path) -> Snapshot:
 
 
 def read_snapshots(folder: Path = SNAPSHOTS) -> tuple[Snapshot, ...]:
-    """Return every snapshot in a folder, in the order of their names; of a folder that is not there, none."""
-    return tuple(read_snapshot(path.parent) for path in sorted(folder.glob(f"*/{ABOUT}")))
+    """Return every snapshot in a folder, in the order of their names; of a folder that is not there, none.
+
+    What is being made, or was left behind half done, has a name that begins with a dot.
+
+    Raises
+    ------
+    SnapshotError
+        If one cannot be read, or two hold the same campaign: its results would count twice.
+    """
+    found = tuple(read_snapshot(path.parent) for path in sorted(folder.glob(f"[!.]*/{ABOUT}")))
+    holders: dict[str, str] = {}
+    for snapshot in found:
+        for campaign in snapshot.campaigns:
+            if campaign in holders:
+                raise SnapshotError(
+                    f"{folder}: campaign {campaign} is in {holders[campaign]} and in {snapshot.name}; "
+                    "expected it in one. Remove one of them."
+                )
+            holders[campaign] = snapshot.name
+    return found
 
 
 def snapshot_text(snapshot: Snapshot) -> str:

@@ -131,11 +131,12 @@ def results_of(rows: Sequence[Row], aligned: pd.DataFrame | None = None) -> Resu
         runs=marked(frame(rows, "runs"), frames.epochs),
         phases=frames.phases,
         measurements=frames.measurements,
-        gates=frames.gates,
+        gates=frames.gates.assign(elsewhere=""),
         environments=frame(rows, "environments"),
         aligned=aligned if aligned is not None else pd.DataFrame(columns=ALIGNED),
         published=frame(published_rows(read_studies()), "published"),
         studies=read_studies(),
+        suites=("demo",),
     )
 
 

@@ -410,7 +410,10 @@ def test_a_campaign_can_be_repeated_with_the_command_on_the_page() -> None:
     chosen = Campaign(racers=(PYTORCH, JAX), heats=2, changes={"suite": "chosen"}).rows()
 
     assert "deadheat run demo , then deadheat site --serve" in shown(small_pages()["index.md"])
-    again = "deadheat run --runner python_pytorch,python_jax --workload mnist_mlp --heats 2"
+    again = (
+        "deadheat run --runner python_pytorch,python_jax --workload mnist_mlp --mode train --epochs 3 --batch-size 128 "
+        "--optimizer adam --learning-rate 0.001 --weight-decay 0 --heats 2"
+    )
     assert again in shown(pages_of(chosen)["index.md"])
 
 

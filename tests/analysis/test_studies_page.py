@@ -19,9 +19,11 @@ from analysis.studies_page import recipe_names, studies_page
 from collector.workload import known_workloads
 from store.database import Store
 from store.study import read_studies
+from tests.analysis.builders import PYTORCH, Campaign
 from tests.analysis.claims_tables import cell, table
 from tests.analysis.sites import HOSTILE, queries_on, results_of, visible_text
-from tests.analysis.test_pages import shown
+from tests.analysis.test_claims_evidence import FLUX
+from tests.analysis.test_pages import OWLS, shown
 
 
 @cache
@@ -136,3 +138,13 @@ def test_anchors_are_unique_and_links_lead_to_them() -> None:
     assert set(re.findall(r'href="#([\w-]+)"', empty().text)) <= set(anchors)
     assert visible_text(empty().text)
     assert cell_results(results_of([])) == []
+
+
+def test_what_was_measured_elsewhere_is_no_evidence_here() -> None:
+    """Recipes and equal work of a snapshot leave the page as it was; the same of the own store do not."""
+    changes = {"workload": "mnist_lenet"}
+    results = results_of(Campaign(racers=(PYTORCH, FLUX), changes=changes).rows())
+    brought = dataclasses.replace(results, snapshots=[OWLS])
+
+    assert shown(studies_page(brought, cell_results(brought))) == shown(empty())
+    assert "equal work here contradicts it" in shown(studies_page(results, cell_results(results)))

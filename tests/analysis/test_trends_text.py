@@ -24,6 +24,7 @@ from store.records import Row, RunRow
 from tests.analysis.builders import PYTORCH, START, Campaign, environment_row
 from tests.analysis.drifting import NOTHING_KNOWN, noise_of, series_of
 from tests.analysis.sites import queries_on, results_of, small_rows, visible_text, write_store
+from tests.analysis.test_pages import OWLS, shown
 
 STEP = np.log(1.05)
 LONG = [0.0] * 20 + [STEP] * 8
@@ -300,3 +301,16 @@ def test_writing_a_store_of_several_campaigns_keeps_their_order(tmp_path: Path) 
     path = write_store(tmp_path, nightly_rows([1.0, 1.1], ["2.0", "2.1"])).path
 
     assert "no change of level in 3 series over 2 campaigns" in run("--store", str(path))[1]
+
+
+def test_ages_are_those_of_the_stores_own_numbers() -> None:
+    """A newer run elsewhere makes nothing old, and a snapshot is as old as it says."""
+    results = results_of(nightly_rows([1.0, 1.0], ["2.0", "2.1"]))
+
+    def page(*campaigns: str) -> str:
+        brought = OWLS.model_copy(update={"campaigns": list(campaigns)})
+        return shown(trends_page(dataclasses.replace(results, snapshots=[brought])))
+
+    assert "3 January 2026, 03:04 UTC the same day 2.1" in page("another")
+    assert "2 January 2026, 03:04 UTC the same day 2.0" in page("nightly-1")
+    assert "How old the numbers are" not in page("nightly-0", "nightly-1")

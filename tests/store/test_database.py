@@ -194,6 +194,15 @@ def test_a_newer_store_is_one_clear_error_and_stays_as_it_is(filled: Store, ask:
     assert everything(filled.path) == before
 
 
+def test_a_newer_store_beside_is_the_same_error(filled: Store, tmp_path: Path) -> None:
+    """It names the store that is newer, not the one that was asked."""
+    (filled.path / "store.json").write_text('{"schema_version": 99}')
+    own = Store(tmp_path / "own", beside=[filled.path])
+
+    with pytest.raises(StoreError, match=rf"{filled.path}/store\.json: schema_version: got 99; expected at most 1"):
+        own.query("SELECT * FROM runs")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema_version": "x"}', '{"schema_version": null}'])
 def test_a_damaged_store_json_is_one_clear_error(filled: Store, text: str) -> None:
     """Nothing is guessed."""

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from store import export as exporting
 from store import parquet
 from store.commands import app
 from store.database import Store
-from store.export import QUESTIONS, READINGS_EVERY_S, export
+from store.export import FOLDERS, QUESTIONS, READINGS_EVERY_S, export
 from store.parquet import columns
 from store.records import EnvironmentRow, GateRow, ReadingRow, Row, RunRow
 from store.snapshot import ABOUT, SNAPSHOTS, Snapshot, SnapshotError, read_snapshot, read_snapshots, snapshot_text
@@ -22,7 +23,7 @@ from tests.store.rows import DAY, MOMENT, row, values, whole_run
 
 BROUGHT = sorted(path.parent for path in SNAPSHOTS.glob(f"*/{ABOUT}"))
 MOST_BYTES = 3_000_000
-A_MACHINES_FOLDER = re.compile(r"(?<![\w.:/…])/(?:home|root|tmp|work|usr|opt|var|mnt|srv|Users)/")
+A_MACHINES_FOLDER = re.compile(r"(?<!…)/(?:home|root|tmp|work|usr|opt|var|mnt|srv|Users)/")
 
 
 def measured(run_id: str = "r1", **changes: object) -> list[Row]:
@@ -95,6 +96,65 @@ def test_a_snapshot_names_no_machine_and_no_folder(source: Store, tmp_path: Path
     assert values(made, "SELECT versions FROM environments") == ['{"julia": {"depot": "…/x", "blas": "a/b"}}']
 
 
+@pytest.mark.parametrize(("host", "told"), [("train", "barn"), ("x", "train")])
+def test_a_machine_that_is_called_like_a_suite_changes_no_name(
+    store: Store, tmp_path: Path, host: str, told: str
+) -> None:
+    """Names are no texts: suite, campaign and phase stay; the machine's own name goes, however short."""
+    names = {"campaign_id": "train-1", "suite": "train", "mode": "train", "heat_id": "h1", "runner_class": "framework"}
+    rows = [one for one in whole_run("r1", **names) if not isinstance(one, EnvironmentRow)]
+    store.append("one", [*rows, row(EnvironmentRow, hostname=host, settings='{"TMP": "train"}')], day=DAY)
+    export(store, tmp_path / "barn", title="Owls")
+    made = Store(tmp_path / "barn")
+
+    assert made.check() == []
+    assert made.rows("SELECT suite, mode, campaign_id FROM runs").values == [("train", "train", "train-1")]
+    assert values(made, "SELECT DISTINCT phase FROM phases") == ["train"]
+    assert made.rows("SELECT hostname, settings FROM environments").values == [("barn", f'{{"TMP": "{told}"}}')]
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("LD_PRELOAD=/a/x.so:/srv/jo/y.so", "LD_PRELOAD=…/x.so:…/y.so"),
+        ("-I/srv/jo/include -L/a/b", "-I…/include -L…/b"),
+        ("file:///srv/jo/x, C:/Users/jo", "file://…/x, C:…/jo"),
+        ("see https://x.org/a/b and https://x.org:8080/a/b", "see https://x.org/a/b and https://x.org:8080/a/b"),
+        ("1/s, a/b/c, ./a/b, ../a/b", "1/s, a/b/c, ./a/b, ../a/b"),
+        ("…/x.so:…/y.so", "…/x.so:…/y.so"),
+    ],
+)
+def test_the_folders_of_a_path_go_wherever_it_stands(text: str, cleaned: str) -> None:
+    """In a list, behind an option, behind a scheme; addresses of the web, shares and paths from nowhere stay."""
+    assert FOLDERS.sub("…/", text) == cleaned
+
+
+@pytest.mark.parametrize("title", ["", "  "])
+def test_a_snapshot_without_a_title_is_refused(source: Store, tmp_path: Path, title: str) -> None:
+    """As a person reads it."""
+    with pytest.raises(SnapshotError, match=r"--title: got '\s*'; expected what was measured, in words"):
+        export(source, tmp_path / "barn", title=title)
+
+
+@pytest.mark.parametrize("reason", [OSError("the disk is full"), KeyboardInterrupt()])
+def test_an_export_that_ends_early_leaves_nothing(
+    source: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: BaseException
+) -> None:
+    """Neither a snapshot nor a part of one; and a part left by a kill is nothing that is read."""
+
+    def broken(_: Snapshot) -> str:
+        raise reason
+
+    monkeypatch.setattr(exporting, "snapshot_text", broken)
+    with pytest.raises(type(reason)):
+        export(source, tmp_path / "barn", title="Owls")
+    assert [path for path in tmp_path.iterdir() if path != source.path] == []
+    monkeypatch.undo()
+    export(source, tmp_path / "barn", title="Owls")
+    (tmp_path / "barn").rename(tmp_path / ".barn.part")
+    assert read_snapshots(tmp_path) == ()
+
+
 def test_readings_are_thinned_but_at_the_edges_of_phases(source: Store, tmp_path: Path) -> None:
     """No gap that the view of curves would not read over, nothing of deadheat itself."""
     export(source, tmp_path / "barn", title="Owls", campaigns=["c1"])
@@ -119,7 +179,9 @@ def test_a_snapshot_of_a_snapshot_is_the_same(source: Store, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "campaigns", "message"),
     [
-        ("Barn", [], r"Barn: got the name 'Barn'; expected small letters"),
+        ("Barn", [], r"Barn: got the name 'Barn'; expected 1 to 80 small letters, .* the first a letter or a digit"),
+        ("-barn", [], r"got the name '-barn'; expected 1 to 80"),
+        ("b" * 81, [], r"expected 1 to 80"),
         ("there", [], r"there: exists; expected a new folder"),
         ("barn", ["c9"], r"--campaign: got 'c9'; expected one of c1, c2 in "),
     ],
@@ -135,10 +197,11 @@ def test_what_cannot_be_exported_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir() if path != source.path) == ["there"]
 
 
-def test_a_store_without_runs_is_no_snapshot(store: Store, tmp_path: Path) -> None:
-    """It says what makes some."""
+@pytest.mark.parametrize("campaigns", [[], ["c1"]])
+def test_a_store_without_runs_is_no_snapshot(store: Store, tmp_path: Path, campaigns: list[str]) -> None:
+    """It says what makes some, whatever was asked for."""
     with pytest.raises(SnapshotError, match="holds no runs; expected some to export"):
-        export(store, tmp_path / "barn", title="Owls")
+        export(store, tmp_path / "barn", title="Owls", campaigns=campaigns)
 
 
 def test_the_command_says_what_was_left_out(source: Store, tmp_path: Path) -> None:
@@ -175,6 +238,15 @@ def test_what_a_snapshot_says_comes_back(tmp_path: Path) -> None:
     assert read_snapshots(tmp_path) == (about,)
     (tmp_path / "barn").rename(tmp_path / "shed")
     with pytest.raises(SnapshotError, match=r"name: got 'barn'; expected the folder's own name 'shed'"):
+        read_snapshots(tmp_path)
+
+
+def test_two_snapshots_with_one_campaign_are_refused(source: Store, tmp_path: Path) -> None:
+    """Its runs would be there twice, under two titles."""
+    for name in ("barn", "shed"):
+        export(source, tmp_path / name, title="Owls", campaigns=["c1"])
+
+    with pytest.raises(SnapshotError, match="campaign c1 is in barn and in shed; expected it in one"):
         read_snapshots(tmp_path)
 
 
