@@ -4,11 +4,9 @@
 # The steps of a run are top-level statements: Julia compiles each when it gets there, so compiling
 # counts in the phase that needs it, and what a trial does not use is never compiled.
 
-if ARGS == ["--describe"]
-    include("describe.jl")
-    println(description())
-    exit(0)
-end
+# Two statements: since Julia 1.12 a statement does not see the functions that it includes.
+ARGS == ["--describe"] && include("describe.jl")
+ARGS == ["--describe"] && (println(description()); exit(0))
 length(ARGS) == 2 || error("expected <trial.json> <events.jsonl> or --describe, got $ARGS")
 
 # run_start is written by hand: compiling the general writer would keep it back for 70 ms.
@@ -46,8 +44,9 @@ const EVALUATIONS = integer(TRIAL, "evaluations_per_epoch")
 const INTERVALS = plan_intervals(BATCHES, EVALUATIONS, integer(TRIAL, "chunks_per_epoch"))
 write_event(LOG, "build_stop", time_ns(), "parameters" => parameter_count(SESSION.model))
 
-if text(TRIAL, "mode") == "gate"
-    include("gate.jl")
+const GATES = text(TRIAL, "mode") == "gate"
+GATES && include("gate.jl")
+if GATES
     prove!(SESSION, TRIAL, WEIGHTS, BATCHES, TEST)
 else
     compile!(SESSION, BATCHES, TEST, EVALUATIONS > 0)
