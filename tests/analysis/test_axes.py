@@ -148,14 +148,14 @@ def test_families_stand_side_by_side_with_their_share_of_the_machine() -> None:
     assert f"{100 * torch['limit_ratio']:.1f} %" in words(CNN)
 
 
-def test_a_control_is_no_language_that_competes() -> None:
+def test_kernels_alone_are_no_language_that_competes() -> None:
     """C++ stands in tables and in a card of its own, never in the headline or the table of languages."""
     home = words("index.md")
     headline = headline_cell(cell_results(along()))
 
     assert headline is not None
     assert "cpp_libtorch" not in verdict_words(headline)
-    assert "Controls: a framework's kernels without the language in front cpp_libtorch" in home
+    assert "Kernels alone: those of a framework, without the language in front cpp_libtorch" in home
     assert "C++" not in home.partition("By language")[2].partition("All workloads")[0]
 
 
