@@ -24,6 +24,7 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 ROW_HEIGHT = 44
 BAR_HEIGHT = 34
 CURVE_HEIGHT = 300
+LETTER_PX = 8  # at most, of a label: Vega keeps too little room for labels of several lines
 FONT = "-apple-system, BlinkMacSystemFont, Helvetica, Arial, sans-serif"  # as the pages'
 
 # Okabe and Ito (2008), in an order in which neighbours differ for every kind of colour vision.
@@ -123,7 +124,11 @@ def forest(points: Sequence[ForestPoint], *, margin_ratio: float, floor_ratio: f
         values=ratio_ticks(low, high), labelExpr=RATIO_LABEL, title="compared with the baseline (log scale)"
     )
     x, order = alt.X("ratio:Q", scale=scale, axis=axis), [point.label for point in points]
-    lines = alt.Axis(labelExpr="split(datum.label, ' · ')", labelOffset=-7 if " · " in "".join(order) else 0)
+    lines = alt.Axis(
+        labelExpr="split(datum.label, ' · ')",
+        labelOffset=-7 if " · " in "".join(order) else 0,
+        minExtent=LETTER_PX * max((len(line) for label in order for line in label.split(" · ")), default=0),
+    )
     y = alt.Y("label:N", sort=order, title=None, axis=lines)
     base = alt.Chart(pd.DataFrame([_point_row(point) for point in points]))
     middle = math.sqrt(low * high)
