@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.frames import with_entry
 from store.records import TABLES, EnvironmentRow, EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow
+from store.roster import Contender
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EVALUATIONS_PER_EPOCH = 4
@@ -129,6 +130,22 @@ def reading_row(**changes: Any) -> ReadingRow:
         "memory_bytes": 100_000_000,
     }
     return ReadingRow(**(values | changes))
+
+
+def contender(**changes: Any) -> Contender:
+    """Return the baseline as the roster has it, with `changes`."""
+    values: dict[str, Any] = {
+        "runner": "python_pytorch",
+        "variant": "eager",
+        "is_headline": True,
+        "language": "Python",
+        "framework": "PyTorch",
+        "runner_class": "framework",
+        "family": "libtorch",
+        "devices": ["cpu"],
+        "unverified": {},
+    }
+    return Contender(**values | changes)
 
 
 def gate_row(**changes: Any) -> GateRow:

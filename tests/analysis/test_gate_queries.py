@@ -15,23 +15,12 @@ from analysis.reader import read_results
 from analysis.results import titles_of
 from store.database import Store
 from store.records import GateRow
-from store.roster import Contender
-from tests.analysis.builders import START, gate_row
+from tests.analysis.builders import START, contender, gate_row
 from tests.analysis.test_pages import OWLS, shown
 
 LATER = START + timedelta(days=1)
 TITLES = titles_of([OWLS])
-PYTORCH = Contender(
-    runner="python_pytorch",
-    variant="eager",
-    is_headline=True,
-    language="Python",
-    framework="PyTorch",
-    runner_class="framework",
-    family="libtorch",
-    devices=["cpu"],
-    unverified={},
-)
+PYTORCH = contender()
 
 
 def store_of(folder: Path, own: list[GateRow], others: list[GateRow]) -> Store:

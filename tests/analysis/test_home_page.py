@@ -15,8 +15,7 @@ from analysis.results import Results
 from collector import matrix
 from collector.choice import AXES, Choice, choose_suite
 from store.records import GateRow, Row
-from store.roster import Contender
-from tests.analysis.builders import JAX, PYTORCH, Campaign
+from tests.analysis.builders import JAX, PYTORCH, Campaign, contender
 from tests.analysis.sites import of_workload, results_of
 from tests.analysis.test_pages import shown
 
@@ -150,15 +149,11 @@ def test_a_suite_that_deadheat_does_not_bring_is_called_a_file() -> None:
 
 def test_a_version_that_passed_the_gate_is_verified_on_the_cards() -> None:
     """Of the entry that passed it, to the digits that its definition names."""
-    jax = Contender(
+    jax = contender(
         runner="python_jax",
         variant="jit",
-        is_headline=True,
-        language="Python",
         framework="JAX",
-        runner_class="framework",
         family="xla",
-        devices=["cpu"],
         unverified={"JAX 0.10": "only 0.9 could be had", "JAX 0.1": "too old"},
     )
 

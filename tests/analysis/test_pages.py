@@ -24,7 +24,6 @@ from analysis.render import Page
 from analysis.results import Results
 from analysis.site import navigation, result_pages
 from store.records import GateRow, Row, RunRow
-from store.roster import Contender
 from store.snapshot import Snapshot
 from tests.analysis.builders import (
     JAX,
@@ -33,6 +32,7 @@ from tests.analysis.builders import (
     PYTORCH,
     START,
     Campaign,
+    contender,
     gate_row,
     run_row,
 )
@@ -210,13 +210,10 @@ def test_a_failed_gate_is_shown_with_both_values_and_the_cause() -> None:
 
 def test_what_nobody_has_run_for_real_is_not_yet_verified() -> None:
     """With the reason; what this store has proved on the CPU says nothing about a GPU, and is left out itself."""
-    jax = Contender(
+    jax = contender(
         runner="python_jax",
         variant="jit",
-        is_headline=True,
-        language="Python",
         framework="JAX",
-        runner_class="framework",
         family="xla",
         devices=["cpu", "cuda"],
         unverified={"cuda": "no GPU was at hand", "mnist_mlp": "never gated"},
@@ -232,15 +229,12 @@ def test_what_nobody_has_run_for_real_is_not_yet_verified() -> None:
 def test_an_entry_that_passed_here_is_verified_whatever_its_definition_says() -> None:
     """And one that failed is not."""
     passed = gate_row(runner="elixir_axon", variant="exla")
-    axon = Contender(
+    axon = contender(
         runner="elixir_axon",
         variant="exla",
-        is_headline=True,
         language="Elixir",
         framework="Axon",
-        runner_class="framework",
         family="xla",
-        devices=["cpu"],
         unverified={"exla": "no XLA"},
     )
 
