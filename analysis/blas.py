@@ -39,7 +39,7 @@ def blas_warnings(environment: Mapping[Any, Any]) -> list[str]:
         if is_old(kernels, environment["cpu_model"]):
             found.append(
                 f"{runner}: {library} computes with its kernels for {kernels}, which know no AVX, on "
-                f"{environment['cpu_model']}: it does not recognise this processor, and may be several times slower "
+                f"{environment['cpu_model']}: it does not recognise this processor, and is slower "
                 "than it could be. OPENBLAS_CORETYPE=Haswell has it take those for AVX2."
             )
     return found
