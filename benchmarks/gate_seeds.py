@@ -26,7 +26,7 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of the reference
 
 from collector import gate_inputs
 from collector.commands import verified_data
-from collector.data_files import DataFiles
+from collector.datasets.files import DataFiles
 from collector.events import BuildStop, of_kind, read_events
 from collector.gate import Check, judge
 from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs

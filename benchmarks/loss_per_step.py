@@ -24,8 +24,8 @@ import vl_convert
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from collector.data_files import DataFiles, Images, read_split
-from collector.dataset import probe_dataset, read_dataset
+from collector.datasets.dataset import probe_dataset, read_dataset
+from collector.datasets.files import DataFiles, Images, read_split
 from collector.executors.local import runner_cores
 from collector.gate_matrix import gate_matrix
 from collector.inputs import architecture_of, base_trial, batch_order, write_arrays

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from collector.dataset import probe_dataset, read_dataset
+from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.workload import read_workload
 from store.database import Store
 

@@ -36,7 +36,7 @@ import numpy as np
 from scipy import stats
 
 from collector.axes import Axes
-from collector.dataset import probe_dataset, read_dataset
+from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.events import EpochStart, EpochStop, of_kind, read_events
 from collector.executors.local import LocalExecutor
 from collector.inputs import trial_file, write_heat_inputs

@@ -18,8 +18,8 @@ from collector import collect as collection
 from collector.choice import Choice, choose_suite, refusal_lines, with_choice
 from collector.collect import Summary, collect, gate_cells, probe_machine
 from collector.data_commands import data_app
-from collector.data_files import DataFiles
-from collector.dataset import probe_dataset, read_dataset
+from collector.datasets.dataset import probe_dataset, read_dataset
+from collector.datasets.files import DataFiles
 from collector.doctor_commands import doctor_app
 from collector.executors.local import LocalExecutor
 from collector.gate_matrix import gate_matrix, gate_notes, gate_table

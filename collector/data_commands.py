@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
-from collector.dataset import (
+from collector.datasets.dataset import (
     Dataset,
     DatasetError,
     dataset_folder,
@@ -20,7 +20,7 @@ from collector.dataset import (
     probe_dataset,
     read_dataset,
 )
-from collector.source import FolderSource, Report
+from collector.datasets.source import FolderSource, Report
 from store.database import Rows
 from store.output import Format, write_rows
 

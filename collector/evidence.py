@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.architecture import Architecture
-from collector.data_files import DataFiles
+from collector.datasets.files import DataFiles
 from collector.workload import Workload
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.causes import likely_causes
-from collector.data_files import read_split, standardised
+from collector.datasets.files import read_split, standardised
 from collector.evidence import EVERY_PART, Array, Evidence
 from collector.exceptions import read_exceptions
 from collector.layers import Weights

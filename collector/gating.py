@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from collector.data_files import DataFiles
+from collector.datasets.files import DataFiles
 from collector.events import EventError, read_events
 from collector.executors import Executor
 from collector.gate import Check, judge

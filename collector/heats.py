@@ -20,7 +20,7 @@ from collector.campaign import (
     read_attempts,
     read_history,
 )
-from collector.data_files import DataFiles
+from collector.datasets.files import DataFiles
 from collector.executors.local import runner_cores
 from collector.gating import GateResult
 from collector.ingest import PlannedWork, read_run

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.architecture import Architecture, build_architecture
-from collector.data_files import DataFiles
+from collector.datasets.files import DataFiles
 from collector.layers import Array
 from collector.matrix import Cell
 from collector.plan import Heat, Trial

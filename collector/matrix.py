@@ -10,7 +10,7 @@ from typing import Annotated, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from collector.axes import Axes, Change, effective_workload
-from collector.dataset import read_dataset
+from collector.datasets.dataset import read_dataset
 from collector.repetition import UNTIL_DECIDED, Rule, reason_refused
 from collector.runner import RUNNERS, Entry, Mode, Names, Runner, read_entry, read_runner
 from collector.workload import WORKLOADS, Positive, Workload, read_workload

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from collector.campaign import Campaign
-from collector.data_files import DataFiles
+from collector.datasets.files import DataFiles
 from collector.environment import probe_environment
 from collector.executors import Executor
 from collector.limit import measure_limit

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.data_files import DataFiles, write_idx
+from collector.datasets.files import DataFiles, write_idx
 from collector.environment import probe_environment
 from collector.executors.local import LocalExecutor
 from collector.setting import Setting

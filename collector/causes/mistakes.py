@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.architecture import Architecture, build_architecture
-from collector.data_files import DataFiles, Images, Labels, Split, read_split, standardised
+from collector.datasets.files import DataFiles, Images, Labels, Split, read_split, standardised
 from collector.evidence import Evidence
 from collector.layers import Array, Pass, Weights, run_layers
 from collector.workload import Cnn, Resnet

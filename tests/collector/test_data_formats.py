@@ -11,11 +11,11 @@ import numpy as np
 import png
 import pytest
 
-from collector.cifar10_png import write_cifar10_batch
-from collector.data_files import DataFiles, read_split
-from collector.dataset import Dataset, DatasetError, dataset_folder, fetch_dataset, probe_dataset, read_dataset
-from collector.source import GeneratedSource, NpmSource
-from collector.synthetic import write_synthetic
+from collector.datasets.cifar10_png import write_cifar10_batch
+from collector.datasets.dataset import Dataset, DatasetError, dataset_folder, fetch_dataset, probe_dataset, read_dataset
+from collector.datasets.files import DataFiles, read_split
+from collector.datasets.source import GeneratedSource, NpmSource
+from collector.datasets.synthetic import write_synthetic
 
 BATCHES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
 PUBLISHED_MD5 = ["5dd7e06a", "5ea93a67", "942cd6a4", "ae636b3b", "53f37980", "803d5f7f"]  # how the published sums begin

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from collector.data_files import read_split, standardised
+from collector.datasets.files import read_split, standardised
 from collector.gate import judge
 from collector.gate_inputs import gate_data, read_evidence, write_gate_inputs
 from collector.inputs import architecture_of

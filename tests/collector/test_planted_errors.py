@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from collector.commands import verified_data
-from collector.data_files import DataFiles, write_split
+from collector.datasets.files import DataFiles, write_split
 from collector.evidence import EVERY_PART
 from collector.executors.local import LocalExecutor
 from collector.gate_matrix import alone

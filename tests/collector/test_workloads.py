@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collector.architecture import build_architecture
-from collector.dataset import files_in, read_dataset
+from collector.datasets.dataset import files_in, read_dataset
 from collector.gate_matrix import alone, gate_matrix
 from collector.inputs import base_trial, batch_order
 from collector.matrix import MatrixError

@@ -7,7 +7,7 @@ import pytest
 from collector.axes import Axes
 from collector.collect import collect
 from collector.commands import verified_data
-from collector.data_files import DataFiles
+from collector.datasets.files import DataFiles
 from collector.executors.local import LocalExecutor
 from collector.gating import GateSetting, gate_entries
 from collector.matrix import Group, Suite, expand_suite

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from collector.data_files import DataFiles, write_idx
+from collector.datasets.files import DataFiles, write_idx
 from collector.events import Event, read_events
 from collector.evidence import EVERY_PART
 from collector.inputs import data_keys

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.data_files import write_idx
+from collector.datasets.files import write_idx
 from collector.events import BuildStop, ChunkStop, EpochStart, EpochStop, EvalStop, RunStop, of_kind
 from collector.runner import RunnerUnavailableError, probe_description, read_runner, resolve_command
 from tests.runners.conftest import EPOCHS, TEST_EXAMPLES, Drive, parameter_shapes

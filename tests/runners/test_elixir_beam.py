@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from collector.axes import Change, effective_workload
-from collector.data_files import DataFiles, write_idx
+from collector.datasets.files import DataFiles, write_idx
 from collector.events import EpochStop, EvalStop, Event, read_events
 from collector.inputs import architecture_of, base_trial, batch_order, steps_order, write_arrays
 from collector.launch import Ending, Launch, launch_run

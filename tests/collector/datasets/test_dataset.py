@@ -21,8 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from collector.data_commands import data_app
-from collector.data_files import DataFiles
-from collector.dataset import (
+from collector.datasets.dataset import (
     Dataset,
     DatasetError,
     dataset_folder,
@@ -31,7 +30,8 @@ from collector.dataset import (
     probe_dataset,
     read_dataset,
 )
-from collector.source import ArchiveSource, DebianSource, FolderSource, NpmSource, UrlSource
+from collector.datasets.files import DataFiles
+from collector.datasets.source import ArchiveSource, DebianSource, FolderSource, NpmSource, UrlSource
 
 MD5_OF_MNIST = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector.data_files import DataFiles, Split, write_split
+from collector.datasets.files import DataFiles, Split, write_split
 
 
 def write_synthetic(data: DataFiles, seed: int) -> None:

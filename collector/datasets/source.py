@@ -18,7 +18,7 @@ import httpx
 from pydantic import Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from collector.cifar10_png import write_cifar10_batch
+from collector.datasets.cifar10_png import write_cifar10_batch
 from store.definition import Definition, content_hash
 
 CONNECT_TIMEOUT_S = 3.0  # an address that cannot be reached must not delay the next source

@@ -13,8 +13,8 @@ from typing import Annotated, Self
 from filelock import FileLock
 from pydantic import Field, model_validator
 
-from collector.data_files import CIFAR10_IMAGE, DataFiles, DataFormat
-from collector.source import (
+from collector.datasets.files import CIFAR10_IMAGE, DataFiles, DataFormat
+from collector.datasets.source import (
     GeneratedSource,
     RawFile,
     Report,
@@ -24,7 +24,7 @@ from collector.source import (
     fetch_files,
     work_folder,
 )
-from collector.synthetic import write_synthetic
+from collector.datasets.synthetic import write_synthetic
 from store.definition import Definition, DefinitionError, read_definition, unknown_name
 
 DATASETS = Path(__file__).parent / "datasets"
