@@ -27,14 +27,14 @@ from collector.import_commands import import_app
 from collector.launch import InterruptedCollectionError
 from collector.lock import host_lock, lock_path
 from collector.matrix import MatrixError, expand_matrix
-from collector.mix import describe_lines, setup_packages
 from collector.monitor_commands import monitor_app
 from collector.plan import Heat, plan_heats
 from collector.progress import TerminalReporter
 from collector.quiet import DEFAULT_LIMIT_S, wait_for_calm
 from collector.roster_commands import roster_app
 from collector.setting import Setting
-from collector.toolchain import known_languages, setup_toolchains
+from collector.toolchains.mix import describe_lines, setup_packages
+from collector.toolchains.toolchain import known_languages, setup_toolchains
 from store.commands import DEFAULT_STORE, StorePath
 from store.database import Store
 

@@ -13,7 +13,13 @@ from collector.telemetry.cgroup import CGROUPS, run_group
 from collector.telemetry.choice import RunTarget, open_all_sources
 from collector.telemetry.machine import PROCFS, SYSFS, MachineSource, value_of
 from collector.telemetry.nvml import NvmlSource
-from collector.toolchain import find_toolchain, is_new_enough, known_toolchains, probe_version, read_toolchain
+from collector.toolchains.toolchain import (
+    find_toolchain,
+    is_new_enough,
+    known_toolchains,
+    probe_version,
+    read_toolchain,
+)
 from collector.tuning import list_knobs
 
 FREE_DISK_BYTES = 5_000_000_000  # data sets, toolchains and a campaign's raw files

@@ -13,9 +13,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from collector.build import find_build, reason_unbuilt
 from collector.exceptions import read_exceptions
-from collector.toolchain import PROJECT, find_toolchain
+from collector.toolchains.cmake import find_build, reason_unbuilt
+from collector.toolchains.toolchain import PROJECT, find_toolchain
 from collector.workload import known_workloads
 from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 

@@ -15,7 +15,7 @@ import pytest
 
 from collector.events import EpochStop, EvalStop, RunStop
 from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
-from collector.toolchain import find_toolchain
+from collector.toolchains.toolchain import find_toolchain
 from collector.workload import read_workload
 from tests.runners.conftest import BATCH_SIZE, TEST_EXAMPLES, TRAIN_EXAMPLES, Drive
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner, runner_environment
-from collector.toolchain import PROJECT, find_toolchain
+from collector.toolchains.toolchain import PROJECT, find_toolchain
 from tests.runners.conftest import Drive
 
 BARE = PROJECT / "benchmarks" / "bare"

@@ -26,7 +26,7 @@ from collector.runner import (
     resolve_command,
     runner_environment,
 )
-from collector.toolchain import find_toolchain
+from collector.toolchains.toolchain import find_toolchain
 from collector.trial import TrialFile, write_trial
 from collector.workload import read_workload
 

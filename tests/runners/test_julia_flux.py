@@ -18,7 +18,7 @@ from collector.runner import (
     resolve_command,
     runner_environment,
 )
-from collector.toolchain import find_toolchain
+from collector.toolchains.toolchain import find_toolchain
 from tests.runners.conftest import EPOCHS, GATE_REPEATS, TEST_EXAMPLES, Drive, parameter_shapes
 
 RUNNER = read_runner("julia_flux")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.runner import RUNNERS
-from collector.toolchain import find_toolchain
+from collector.toolchains.toolchain import find_toolchain
 
 BARE = RUNNERS.parent.parent / "benchmarks" / "bare"
 # Exits with the first file that Julia cannot parse, and why; `Meta.parseall` is not in Julia 1.5.

@@ -10,7 +10,7 @@ import pytest
 
 from collector.events import BuildStop, EpochStart, EpochStop, EvalStop, RunStop, of_kind
 from collector.runner import RUNNERS, probe_description, read_runner
-from collector.toolchain import find_toolchain
+from collector.toolchains.toolchain import find_toolchain
 from tests.runners.conftest import EPOCHS, GATE_REPEATS, TEST_EXAMPLES, Drive, parameter_shapes
 
 RUNNER = read_runner("julia_stdlib")

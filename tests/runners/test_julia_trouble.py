@@ -21,7 +21,7 @@ from collector.runner import (
     resolve_command,
     runner_environment,
 )
-from collector.toolchain import find_toolchain
+from collector.toolchains.toolchain import find_toolchain
 from tests.runners.conftest import Drive
 
 FROM_PYTHON = RUNNERS / "julia_flux" / "from_python.py"

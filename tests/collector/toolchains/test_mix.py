@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from collector.mix import (
+from collector.runner import RUNNERS
+from collector.toolchains.mix import (
     Downloads,
     chosen_backends,
     describe_lines,
@@ -20,8 +21,7 @@ from collector.mix import (
     setup_packages,
     size_bytes,
 )
-from collector.runner import RUNNERS
-from collector.toolchain import ToolchainError
+from collector.toolchains.toolchain import ToolchainError
 from store.definition import read_definition
 
 # An Elixir as far as it is asked: its version, and the tasks of Mix.

@@ -21,14 +21,14 @@ from filelock import FileLock
 from pydantic import Field
 from rich.console import Console
 
-from collector.build import BUILDS, BuildError, build_runner, find_build, known_builds
-from collector.debian import DebianError, fetch_packages, write_unpacked
-from collector.python_finder import FinderError, find_by_juliapkg, is_finder_installed
+from collector.toolchains.cmake import BUILDS, BuildError, build_runner, find_build, known_builds
+from collector.toolchains.debian import DebianError, fetch_packages, write_unpacked
+from collector.toolchains.juliapkg import FinderError, find_by_juliapkg, is_finder_installed
 from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent.parent.parent
 TOOLCHAINS = Path(__file__).parent / "toolchains"
-RUNNERS = Path(__file__).parent / "runners"
+RUNNERS = Path(__file__).parent.parent / "runners"
 UNPACKED = BUILDS
 STAMP = ".deadheat-toolchain"
 VERSION_TIMEOUT_S = 60.0

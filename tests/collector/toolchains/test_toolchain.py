@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from collector.debian import (
+from collector.toolchains.debian import (
     Archive,
     TransientError,
     apt_configuration,
@@ -20,7 +20,7 @@ from collector.debian import (
     download_bytes,
     source_line,
 )
-from collector.toolchain import (
+from collector.toolchains.toolchain import (
     TOOLCHAINS,
     ToolchainError,
     find_toolchain,

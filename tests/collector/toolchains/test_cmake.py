@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from collector.build import BuildError, build_runner, find_build, known_builds, reason_unbuilt
 from collector.runner import RunnerUnavailableError, read_runner, resolve_command
-from collector.toolchain import known_languages, setup_toolchains
+from collector.toolchains.cmake import BuildError, build_runner, find_build, known_builds, reason_unbuilt
+from collector.toolchains.toolchain import known_languages, setup_toolchains
 
 CMAKE = """
 cmake_minimum_required(VERSION 3.25)
@@ -80,7 +80,7 @@ def test_other_packages_begin_the_build_anew(runners: Path, tmp_path: Path, monk
     home = build_runner(source, root=tmp_path)
     (home / "left_over").touch()
 
-    monkeypatch.setattr("collector.build.version", lambda _: "another")
+    monkeypatch.setattr("collector.toolchains.cmake.version", lambda _: "another")
 
     assert find_build(source, root=tmp_path) is None
     build_runner(source, root=tmp_path)

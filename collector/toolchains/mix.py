@@ -20,9 +20,9 @@ import httpx
 from pydantic import Field
 from rich.console import Console
 
-from collector.build import BUILDS
 from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
-from collector.toolchain import (
+from collector.toolchains.cmake import BUILDS
+from collector.toolchains.toolchain import (
     PROJECT,
     SetupResult,
     ToolchainError,

@@ -1,0 +1,1 @@
+"""Julia, Elixir and compiled runners without touching the system: unpacked, found or built."""
