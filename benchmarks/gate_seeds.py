@@ -27,12 +27,12 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of the reference
 from collector import gate_inputs
 from collector.commands import verified_data
 from collector.datasets.files import DataFiles
-from collector.events import BuildStop, of_kind, read_events
 from collector.gate import Check, judge
 from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs
 from collector.gate_matrix import alone
+from collector.protocol.events import BuildStop, of_kind, read_events
+from collector.protocol.trial import write_trial
 from collector.runner import Entry, read_entry, read_runner, resolve_command, runner_environment
-from collector.trial import write_trial
 from collector.workload import OPTIMIZERS, Workload, read_workload
 
 

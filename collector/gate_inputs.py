@@ -15,6 +15,7 @@ from collector.evidence import EVERY_PART, Array, Evidence
 from collector.inputs import architecture_of, base_trial, write_arrays
 from collector.layers import Pass, Weights, run_layers
 from collector.matrix import Cell
+from collector.protocol.trial import TrialFile
 from collector.reference import (
     CANONICAL,
     Forms,
@@ -29,7 +30,6 @@ from collector.reference import (
     update_weights,
 )
 from collector.runner import Entry
-from collector.trial import TrialFile
 from collector.workload import Adam, Resnet, Workload
 
 SEED = 20260101

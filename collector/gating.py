@@ -19,13 +19,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from collector.datasets.files import DataFiles
-from collector.events import EventError, read_events
 from collector.executors import Executor
 from collector.gate import Check, judge
 from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs
 from collector.launch import Ending, InterruptedCollectionError, Launch
 from collector.matrix import Cell
 from collector.proofs import GateKey, Proof, gate_key
+from collector.protocol.events import EventError, read_events
+from collector.protocol.trial import write_trial
 from collector.runner import (
     RUNNERS,
     Description,
@@ -35,7 +36,6 @@ from collector.runner import (
     resolve_command,
     runner_environment,
 )
-from collector.trial import write_trial
 from collector.workload import Workload
 from store.database import Store
 from store.definition import content_hash

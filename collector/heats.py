@@ -29,11 +29,11 @@ from collector.launch import InterruptedCollectionError, Launch
 from collector.matrix import Cell, Suite
 from collector.plan import Heat, Trial
 from collector.proofs import GateKey, gate_key
+from collector.protocol.trial import write_trial
 from collector.records import planned_run
 from collector.runner import read_runner, resolve_command, runner_environment
 from collector.setting import Machine, Reporter, Setting
 from collector.stages import Stage, next_stage
-from collector.trial import write_trial
 from store.database import Store
 from store.records import RunRow
 

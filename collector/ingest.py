@@ -8,7 +8,6 @@ from pathlib import Path
 
 from collector.contamination import judged
 from collector.energy import with_energy
-from collector.events import EventError, RunStop, of_kind, read_events
 from collector.launch import Ending, read_ending
 from collector.normalise import (
     Timeline,
@@ -21,6 +20,7 @@ from collector.normalise import (
     timeline_of,
     work_fault,
 )
+from collector.protocol.events import EventError, RunStop, of_kind, read_events
 from collector.steady import steady_rows
 from collector.telemetry import Reading
 from collector.telemetry.sampler import read_readings

@@ -14,8 +14,8 @@ from collector.datasets.files import DataFiles
 from collector.layers import Array
 from collector.matrix import Cell
 from collector.plan import Heat, Trial
+from collector.protocol.trial import TrialFile
 from collector.reference import initial_weights
-from collector.trial import TrialFile
 from collector.workload import Workload
 
 CHUNKS_PER_EPOCH = 20  # METHODS §2: enough for a steady-state test, below 1 % of an epoch

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from collector.events import (
+from collector.protocol.events import (
     ChunkStop,
     EpochStart,
     EpochStop,

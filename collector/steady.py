@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from collector.events import ChunkStop, EpochStart, Event
+from collector.protocol.events import ChunkStop, EpochStart, Event
 from store.records import MeasurementRow
 
 NS = 1e9

@@ -8,7 +8,6 @@ import json
 
 import pytest
 
-from collector.events import decode_events
 from collector.normalise import (
     clock_fault,
     epoch_rows,
@@ -19,6 +18,7 @@ from collector.normalise import (
     timeline_of,
     work_fault,
 )
+from collector.protocol.events import decode_events
 from collector.telemetry import Reading
 from store.records import EpochRow, RunRow
 from tests.store.rows import row

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from collector import steady
-from collector.events import ChunkStop, EpochStart, EpochStop
+from collector.protocol.events import ChunkStop, EpochStart, EpochStop
 from collector.steady import Chunks, change_points, chunks_of, steady_rows, steady_state
 from store.metrics import METRICS
 

@@ -15,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from collector.datasets.files import DataFiles, write_idx
-from collector.events import Event, read_events
 from collector.evidence import EVERY_PART
 from collector.inputs import data_keys
+from collector.protocol.events import Event, read_events
+from collector.protocol.trial import TrialFile, write_trial
 from collector.runner import RUNNERS, read_runner, resolve_command, runner_environment
-from collector.trial import TrialFile, write_trial
 
 GATE_REPEATS = 512  # of part G
 RUN_TIMEOUT_S = 600  # Flux alone compiles for a minute

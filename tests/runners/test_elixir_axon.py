@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.events import EpochStop, EvalStop, RunStop
+from collector.protocol.events import EpochStop, EvalStop, RunStop
 from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
 from collector.toolchains.toolchain import find_toolchain
 from collector.workload import read_workload

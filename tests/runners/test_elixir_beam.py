@@ -14,10 +14,11 @@ import pytest
 
 from collector.axes import Change, effective_workload
 from collector.datasets.files import DataFiles, write_idx
-from collector.events import EpochStop, EvalStop, Event, read_events
 from collector.inputs import architecture_of, base_trial, batch_order, steps_order, write_arrays
 from collector.launch import Ending, Launch, launch_run
 from collector.matrix import Cell
+from collector.protocol.events import EpochStop, EvalStop, Event, read_events
+from collector.protocol.trial import TrialFile, write_trial
 from collector.reference import initial_weights
 from collector.runner import (
     RUNNERS,
@@ -27,7 +28,6 @@ from collector.runner import (
     runner_environment,
 )
 from collector.toolchains.toolchain import find_toolchain
-from collector.trial import TrialFile, write_trial
 from collector.workload import read_workload
 
 RUNNER = read_runner("elixir_beam")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.events import BuildStop, EpochStop, EvalStop, RunStop, of_kind
+from collector.protocol.events import BuildStop, EpochStop, EvalStop, RunStop, of_kind
 from collector.runner import (
     RUNNERS,
     RunnerUnavailableError,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.events import read_events
 from collector.executors.local import LocalExecutor
 from collector.launch import Ending, Launch
+from collector.protocol.events import read_events
 from collector.runner import (
     RUNNERS,
     RunnerUnavailableError,

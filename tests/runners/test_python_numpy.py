@@ -7,8 +7,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from collector.events import ChunkStop, EpochStop, of_kind
 from collector.layers import Pass, batch_norm, max_pool
+from collector.protocol.events import ChunkStop, EpochStop, of_kind
 from collector.reference import OptimizerState, update_weights
 from collector.runner import RUNNERS
 from collector.workload import OPTIMIZERS

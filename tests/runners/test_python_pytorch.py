@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from collector.architecture import build_architecture
-from collector.events import EpochStop, EvalStop, of_kind
+from collector.protocol.events import EpochStop, EvalStop, of_kind
 from collector.runner import RUNNERS, probe_description, read_runner, runner_environment
 from collector.workload import known_workloads, read_workload
 

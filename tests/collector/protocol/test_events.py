@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from collector.events import EventError, decode_events
+from collector.protocol.events import EventError, decode_events
 
 GOOD = [
     {"kind": "run_start", "at_ns": 10, "unix_ns": 1, "pid": 2},
