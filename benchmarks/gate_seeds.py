@@ -30,10 +30,10 @@ from collector.datasets.files import DataFiles
 from collector.gate import Check, judge
 from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs
 from collector.gate_matrix import alone
+from collector.plan.runner import Entry, read_entry, read_runner, resolve_command, runner_environment
+from collector.plan.workload import OPTIMIZERS, Workload, read_workload
 from collector.protocol.events import BuildStop, of_kind, read_events
 from collector.protocol.trial import write_trial
-from collector.runner import Entry, read_entry, read_runner, resolve_command, runner_environment
-from collector.workload import OPTIMIZERS, Workload, read_workload
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from collector.datasets.dataset import probe_dataset, read_dataset
-from collector.workload import read_workload
+from collector.plan.workload import read_workload
 from store.database import Store
 
 QUERY = """

@@ -35,7 +35,7 @@ import numpy as np
 import psutil
 from scipy import stats
 
-from collector.runner import read_runner, runner_environment
+from collector.plan.runner import read_runner, runner_environment
 from collector.telemetry.cgroup import CgroupSource, RunGroup, run_group
 from collector.telemetry.choice import RunTarget
 from collector.telemetry.process import ProcessTreeSource

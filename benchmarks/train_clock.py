@@ -35,17 +35,17 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from collector.axes import Axes
 from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.executors.local import LocalExecutor
 from collector.inputs import trial_file, write_heat_inputs
 from collector.launch import Launch
 from collector.lock import host_lock, lock_path
-from collector.matrix import Group, Suite, expand_suite
-from collector.plan import plan_heats
+from collector.plan.axes import Axes
+from collector.plan.heat_order import plan_heats
+from collector.plan.matrix import Group, Suite, expand_suite
+from collector.plan.runner import read_runner, resolve_command, runner_environment
 from collector.protocol.events import EpochStart, EpochStop, of_kind, read_events
 from collector.protocol.trial import write_trial
-from collector.runner import read_runner, resolve_command, runner_environment
 
 BARE = Path(__file__).parent / "bare"
 MOST_RATIO, STUDY_RATIO = 1.1, 1 / 3

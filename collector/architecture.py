@@ -15,7 +15,7 @@ from collector.layers import (
     relu,
     residual,
 )
-from collector.workload import Cnn, KerasCnn, Lenet5, Mlp, Model, Resnet
+from collector.plan.workload import Cnn, KerasCnn, Lenet5, Mlp, Model, Resnet
 
 Shape = tuple[int, ...]
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}

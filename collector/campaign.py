@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from collector.matrix import Suite
-from collector.plan import Heat
+from collector.plan.heat_order import Heat
+from collector.plan.matrix import Suite
 from store.database import Store
 from store.definition import DefinitionError, content_hash
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from collector.axes import Axes
-from collector.matrix import Group, MatrixError, Suite, known_suites, read_suite
-from collector.workload import WORKLOADS, read_workload
+from collector.plan.axes import Axes
+from collector.plan.matrix import Group, MatrixError, Suite, known_suites, read_suite
+from collector.plan.workload import WORKLOADS, read_workload
 from store.definition import validate_definition
 
 DEFAULT_SEED = 20260101

@@ -29,17 +29,17 @@ from collector.gating import (
     run_discarded,
 )
 from collector.heats import Work, run_heats
-from collector.matrix import Cell, Refusal, Suite, expand_matrix
 from collector.outcome import append_outcomes
-from collector.plan import Heat, plan_heats
-from collector.proofs import GateKey, gate_key, proofs_of
-from collector.records import absent_run
-from collector.runner import (
+from collector.plan.heat_order import Heat, plan_heats
+from collector.plan.matrix import Cell, Refusal, Suite, expand_matrix
+from collector.plan.runner import (
     Description,
     RunnerUnavailableError,
     probe_description,
     read_runner,
 )
+from collector.proofs import GateKey, gate_key, proofs_of
+from collector.records import absent_run
 from collector.setting import Machine, Reporter, Setting
 from collector.stages import next_stage
 from store.database import Store

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from collector.architecture import Architecture
 from collector.datasets.files import DataFiles
-from collector.workload import Workload
+from collector.plan.workload import Workload
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,9 @@ from collector.datasets.files import DataFiles, Images, Labels, Split, read_spli
 from collector.evidence import EVERY_PART, Array, Evidence
 from collector.inputs import architecture_of, base_trial, write_arrays
 from collector.layers import Pass, Weights, run_layers
-from collector.matrix import Cell
+from collector.plan.matrix import Cell
+from collector.plan.runner import Entry
+from collector.plan.workload import Adam, Resnet, Workload
 from collector.protocol.trial import TrialFile
 from collector.reference import (
     CANONICAL,
@@ -29,8 +31,6 @@ from collector.reference import (
     train,
     update_weights,
 )
-from collector.runner import Entry
-from collector.workload import Adam, Resnet, Workload
 
 SEED = 20260101
 DROPOUT_REPEATS = 4096

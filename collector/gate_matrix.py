@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Column, Table
 
-from collector.axes import Change, effective_workload
 from collector.gating import GateResult
-from collector.matrix import Cell, MatrixError, reason_unsupported
-from collector.runner import Entry, known_runners, read_entry, read_runner
-from collector.workload import OPTIMIZERS, Workload, known_workloads, read_workload
+from collector.plan.axes import Change, effective_workload
+from collector.plan.matrix import Cell, MatrixError, reason_unsupported
+from collector.plan.runner import Entry, known_runners, read_entry, read_runner
+from collector.plan.workload import OPTIMIZERS, Workload, known_workloads, read_workload
 
 # Optimizers, loaders and precision know nothing of the model: one network without batch norm and one with it are
 # enough here; what a suite asks beyond that is proved before it is run.

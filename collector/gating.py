@@ -23,11 +23,8 @@ from collector.executors import Executor
 from collector.gate import Check, judge
 from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs
 from collector.launch import Ending, InterruptedCollectionError, Launch
-from collector.matrix import Cell
-from collector.proofs import GateKey, Proof, gate_key
-from collector.protocol.events import EventError, read_events
-from collector.protocol.trial import write_trial
-from collector.runner import (
+from collector.plan.matrix import Cell
+from collector.plan.runner import (
     RUNNERS,
     Description,
     Runner,
@@ -36,7 +33,10 @@ from collector.runner import (
     resolve_command,
     runner_environment,
 )
-from collector.workload import Workload
+from collector.plan.workload import Workload
+from collector.proofs import GateKey, Proof, gate_key
+from collector.protocol.events import EventError, read_events
+from collector.protocol.trial import write_trial
 from store.database import Store
 from store.definition import content_hash
 from store.records import GateRow

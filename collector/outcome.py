@@ -17,7 +17,7 @@ from scipy import stats
 
 from collector.gate import Check
 from collector.gating import GateResult, check_columns
-from collector.matrix import Cell
+from collector.plan.matrix import Cell
 from collector.proofs import GateKey, gate_key
 from store.database import Store
 from store.records import GateRow

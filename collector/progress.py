@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from collector.campaign import Campaign
-from collector.plan import Heat, Trial
+from collector.plan.heat_order import Heat, Trial
 from store.records import RunRow
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collector.evidence import EVERY_PART
-from collector.matrix import Cell, reason_unsupported
-from collector.runner import RUNNERS, Entry, read_runner
-from collector.workload import WORKLOADS, read_workload
+from collector.plan.matrix import Cell, reason_unsupported
+from collector.plan.runner import RUNNERS, Entry, read_runner
+from collector.plan.workload import WORKLOADS, read_workload
 
 OF_PRECISION, OF_OPTIMIZER, OF_LOADER = "B", "CD", "L"
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from collector.campaign import Campaign
-from collector.matrix import Cell, Refusal, Suite
-from collector.plan import Heat, Trial
-from collector.runner import Description, Entry, Runner
+from collector.plan.heat_order import Heat, Trial
+from collector.plan.matrix import Cell, Refusal, Suite
+from collector.plan.runner import Description, Entry, Runner
 from store.definition import content_hash
 from store.records import RunRow
 

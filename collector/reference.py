@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from collector.architecture import Architecture
 from collector.layers import Array, Pass, TieForm, VarianceForm, Weights, run_layers
-from collector.workload import Adam, Sgd, Workload
+from collector.plan.workload import Adam, Sgd, Workload
 
 Integers = NDArray[np.integer[Any]]
 EpsilonForm = Literal["outside", "hat"]

@@ -8,8 +8,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from collector.roster import UNVERIFIED, Found, families, probe_runner
-from collector.runner import known_runners
+from collector.plan.roster import UNVERIFIED, Found, families, probe_runner
+from collector.plan.runner import known_runners
 from store.commands import FormatOption
 from store.database import Rows
 from store.output import Format, write_rows, write_table

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from collector.plan.roster import list_contenders
 from collector.protocol.events import EVENT
 from collector.protocol.trial import TrialFile
-from collector.roster import list_contenders
 from store.roster import ROSTER, roster_text
 
 PROTOCOL = Path(__file__).parent / "protocol"

@@ -12,10 +12,10 @@ from collector.datasets.files import DataFiles
 from collector.environment import probe_environment
 from collector.executors import Executor
 from collector.limit import measure_limit
-from collector.plan import Heat, Trial
-from collector.runner import RUNNERS, Description
+from collector.plan.heat_order import Heat, Trial
+from collector.plan.runner import RUNNERS, Description
+from collector.plan.workload import WORKLOADS
 from collector.telemetry.sampler import PERIOD_S
-from collector.workload import WORKLOADS
 from store.records import EnvironmentRow, RunRow
 
 Tables = Mapping[str, Mapping[str, str]]  # by runner

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.campaign import NEVER_RUN, Campaign, read_history
-from collector.matrix import Cell, Suite
-from collector.plan import Heat
-from collector.repetition import PILOT_HEATS, heats_now, largest_deviation
+from collector.plan.heat_order import Heat
+from collector.plan.matrix import Cell, Suite
+from collector.plan.repetition import PILOT_HEATS, heats_now, largest_deviation
 from store.database import Store
 
 PILOT = """

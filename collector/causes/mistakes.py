@@ -16,7 +16,7 @@ from collector.architecture import Architecture, build_architecture
 from collector.datasets.files import DataFiles, Images, Labels, Split, read_split, standardised
 from collector.evidence import Evidence
 from collector.layers import Array, Pass, Weights, run_layers
-from collector.workload import Cnn, Resnet
+from collector.plan.workload import Cnn, Resnet
 
 Batch = NDArray[np.int64]
 Scale = Callable[[Images], Array]

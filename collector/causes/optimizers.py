@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from collector.layers import Array
-from collector.workload import Adam, Sgd
+from collector.plan.workload import Adam, Sgd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 from collector.architecture import build_architecture
 from collector.causes.inquiry import Inquiry, convict, flat
 from collector.layers import Array, Pass, Weights, run_layers
-from collector.workload import Cnn, Resnet
+from collector.plan.workload import Cnn, Resnet
 
 STEPS = 10  # that the gate asks for, where there are as many
 

@@ -20,7 +20,7 @@ import httpx
 from pydantic import Field
 from rich.console import Console
 
-from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
+from collector.plan.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
 from collector.toolchains.cmake import BUILDS
 from collector.toolchains.toolchain import (
     PROJECT,

@@ -15,8 +15,8 @@ from scipy import stats
 
 from analysis.power import LOOKS, MOST_HEATS
 from analysis.statistics import Floats
-from collector.repetition import PILOT_HEATS as PILOT
-from collector.repetition import heats_after_pilot
+from collector.plan.repetition import PILOT_HEATS as PILOT
+from collector.plan.repetition import heats_after_pilot
 
 MARGIN = math.log(1.03)
 LONGER, SHORTER, DEAD_HEAT, NOTHING = 1, -1, 2, 0

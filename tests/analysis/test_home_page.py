@@ -12,8 +12,8 @@ import pytest
 from analysis.cells import CellResults, cell_results, headline_cell
 from analysis.home_page import command_again, home_page
 from analysis.results import Results
-from collector import matrix
 from collector.choice import AXES, Choice, choose_suite
+from collector.plan.heat_order import matrix
 from store.records import GateRow, Row
 from tests.analysis.builders import JAX, PYTORCH, Campaign, contender
 from tests.analysis.sites import of_workload, results_of

@@ -16,7 +16,7 @@ from analysis.reader import read_results
 from analysis.render import Page
 from analysis.site import result_pages
 from analysis.studies_page import recipe_names, studies_page
-from collector.workload import known_workloads
+from collector.plan.workload import known_workloads
 from store.database import Store
 from store.study import read_studies
 from tests.analysis.builders import PYTORCH, Campaign

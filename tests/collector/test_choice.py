@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from collector.axes import Axes
 from collector.choice import Choice, choose_suite, refusal_lines
 from collector.commands import app
-from collector.matrix import expand_suite, known_suites, read_suite
+from collector.plan.axes import Axes
+from collector.plan.matrix import expand_suite, known_suites, read_suite
 from store.definition import DefinitionError
 
 NOTHING: dict[str, Any] = {

@@ -10,16 +10,16 @@ from collections import Counter
 
 import pytest
 
-from collector.axes import Axes
 from collector.campaign import read_campaigns
 from collector.collect import CollectError, collect
 from collector.executors.local import LocalExecutor
 from collector.launch import InterruptedCollectionError, launch_run
-from collector.matrix import Group, Suite
-from collector.runner import RUNNERS
+from collector.plan.axes import Axes
+from collector.plan.matrix import Group, Suite
+from collector.plan.runner import RUNNERS
+from collector.plan.workload import WORKLOADS
 from collector.setting import Setting
 from collector.telemetry import Reading
-from collector.workload import WORKLOADS
 from store.database import Store
 from tests.conftest import TRAIN_EXAMPLES
 

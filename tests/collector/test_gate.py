@@ -11,7 +11,7 @@ from collector.datasets.files import read_split, standardised
 from collector.gate import judge
 from collector.gate_inputs import gate_data, read_evidence, write_gate_inputs
 from collector.inputs import architecture_of
-from collector.workload import OPTIMIZERS, Cnn, read_workload
+from collector.plan.workload import OPTIMIZERS, Cnn, read_workload
 
 GROUPS = {
     "gradient": "b.gradient",

@@ -10,10 +10,10 @@ import pytest
 
 from collector.executors.local import LocalExecutor
 from collector.gating import GateSetting, gate_entries
-from collector.matrix import Group, Suite, expand_suite
+from collector.plan.matrix import Group, Suite, expand_suite
+from collector.plan.runner import RUNNERS, Description, probe_description, read_runner
+from collector.plan.workload import OPTIMIZERS
 from collector.proofs import proofs_of
-from collector.runner import RUNNERS, Description, probe_description, read_runner
-from collector.workload import OPTIMIZERS
 
 
 def cells(runner: str, workloads=("mnist_mlp",), runners: Path = RUNNERS):

@@ -19,10 +19,10 @@ from collector.evidence import EVERY_PART
 from collector.executors.local import LocalExecutor
 from collector.gate_matrix import alone
 from collector.gating import GateResult, GateSetting, gate_entries
-from collector.matrix import Cell
+from collector.plan.matrix import Cell
+from collector.plan.runner import RUNNERS, Description, Entry
+from collector.plan.workload import OPTIMIZERS, KerasCnn, Mlp, Workload, read_workload
 from collector.proofs import GateKey, Proof, gate_key
-from collector.runner import RUNNERS, Description, Entry
-from collector.workload import OPTIMIZERS, KerasCnn, Mlp, Workload, read_workload
 from store.database import Store
 
 pytestmark = pytest.mark.timeout(1200)  # half a hundred processes in one fixture: a minute alone, many under load

@@ -8,8 +8,8 @@ import re
 from rich.console import Console
 
 from collector.campaign import new_campaign
-from collector.matrix import Group, Suite, expand_suite
-from collector.plan import plan_heats
+from collector.plan.heat_order import plan_heats
+from collector.plan.matrix import Group, Suite, expand_suite
 from collector.progress import TerminalReporter
 from store.records import RunRow
 from tests.store.rows import row

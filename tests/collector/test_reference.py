@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from collector.architecture import build_architecture
 from collector.layers import Pass, max_pool, run_layers
+from collector.plan.workload import OPTIMIZERS, Cnn, KerasCnn, Lenet5, Mlp, Resnet, read_workload
 from collector.reference import (
     CANONICAL,
     Forms,
@@ -21,7 +22,6 @@ from collector.reference import (
     train,
     update_weights,
 )
-from collector.workload import OPTIMIZERS, Cnn, KerasCnn, Lenet5, Mlp, Resnet, read_workload
 
 EXAMPLES = 6
 MODELS = {

@@ -11,9 +11,9 @@ from collector.architecture import build_architecture
 from collector.datasets.dataset import files_in, read_dataset
 from collector.gate_matrix import alone, gate_matrix
 from collector.inputs import base_trial, batch_order
-from collector.matrix import MatrixError
-from collector.runner import read_entry
-from collector.workload import Workload, known_workloads, read_workload
+from collector.plan.matrix import MatrixError
+from collector.plan.runner import read_entry
+from collector.plan.workload import Workload, known_workloads, read_workload
 
 PUBLISHED = [name for name in known_workloads() if name.startswith("published_")]
 

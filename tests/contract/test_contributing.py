@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.runner import RUNNERS, read_runner
-from collector.workload import known_workloads
+from collector.plan.runner import RUNNERS, read_runner
+from collector.plan.workload import known_workloads
 
 GUIDE = (Path(__file__).parent.parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MODELS = {"julia": RUNNERS / "julia_flux" / "model.jl", "elixir": RUNNERS / "elixir_axon" / "model.ex"}

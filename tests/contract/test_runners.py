@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from collector.axes import Axes
 from collector.collect import collect
 from collector.commands import verified_data
 from collector.datasets.files import DataFiles
 from collector.executors.local import LocalExecutor
 from collector.gating import GateSetting, gate_entries
-from collector.matrix import Group, Suite, expand_suite
+from collector.plan.axes import Axes
+from collector.plan.matrix import Group, Suite, expand_suite
+from collector.plan.runner import RUNNERS, RunnerUnavailableError, known_runners, probe_description, read_runner
+from collector.plan.workload import known_workloads
 from collector.proofs import proofs_of
-from collector.runner import RUNNERS, RunnerUnavailableError, known_runners, probe_description, read_runner
 from collector.setting import Setting
-from collector.workload import known_workloads
 from tests.collector.test_collect import Silent
 
 # The other workloads are gated by `deadheat gate --all`: too long for a test.

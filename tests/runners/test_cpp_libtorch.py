@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from collector.datasets.files import write_idx
+from collector.plan.runner import RunnerUnavailableError, probe_description, read_runner, resolve_command
 from collector.protocol.events import BuildStop, ChunkStop, EpochStart, EpochStop, EvalStop, RunStop, of_kind
-from collector.runner import RunnerUnavailableError, probe_description, read_runner, resolve_command
 from tests.runners.conftest import EPOCHS, TEST_EXAMPLES, Drive, parameter_shapes
 
 RUNNER = read_runner("cpp_libtorch")

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collector.plan.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
+from collector.plan.workload import read_workload
 from collector.protocol.events import EpochStop, EvalStop, RunStop
-from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
 from collector.toolchains.toolchain import find_toolchain
-from collector.workload import read_workload
 from tests.runners.conftest import BATCH_SIZE, TEST_EXAMPLES, TRAIN_EXAMPLES, Drive
 
 RUNNER = read_runner("elixir_axon")

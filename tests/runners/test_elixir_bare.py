@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner, runner_environment
+from collector.plan.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner, runner_environment
 from collector.toolchains.toolchain import PROJECT, find_toolchain
 from tests.runners.conftest import Drive
 

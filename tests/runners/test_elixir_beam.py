@@ -12,23 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.axes import Change, effective_workload
 from collector.datasets.files import DataFiles, write_idx
 from collector.inputs import architecture_of, base_trial, batch_order, steps_order, write_arrays
 from collector.launch import Ending, Launch, launch_run
-from collector.matrix import Cell
-from collector.protocol.events import EpochStop, EvalStop, Event, read_events
-from collector.protocol.trial import TrialFile, write_trial
-from collector.reference import initial_weights
-from collector.runner import (
+from collector.plan.axes import Change, effective_workload
+from collector.plan.matrix import Cell
+from collector.plan.runner import (
     RUNNERS,
     Entry,
     read_runner,
     resolve_command,
     runner_environment,
 )
+from collector.plan.workload import read_workload
+from collector.protocol.events import EpochStop, EvalStop, Event, read_events
+from collector.protocol.trial import TrialFile, write_trial
+from collector.reference import initial_weights
 from collector.toolchains.toolchain import find_toolchain
-from collector.workload import read_workload
 
 RUNNER = read_runner("elixir_beam")
 ENTRY = Entry("elixir_beam", RUNNER.default_variant)

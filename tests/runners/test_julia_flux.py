@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.protocol.events import BuildStop, EpochStop, EvalStop, RunStop, of_kind
-from collector.runner import (
+from collector.plan.runner import (
     RUNNERS,
     RunnerUnavailableError,
     probe_description,
@@ -18,6 +17,7 @@ from collector.runner import (
     resolve_command,
     runner_environment,
 )
+from collector.protocol.events import BuildStop, EpochStop, EvalStop, RunStop, of_kind
 from collector.toolchains.toolchain import find_toolchain
 from tests.runners.conftest import EPOCHS, GATE_REPEATS, TEST_EXAMPLES, Drive, parameter_shapes
 

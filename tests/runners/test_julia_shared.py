@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.runner import RUNNERS
+from collector.plan.runner import RUNNERS
 from collector.toolchains.toolchain import find_toolchain
 
 BARE = RUNNERS.parent.parent / "benchmarks" / "bare"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collector.plan.runner import RUNNERS, probe_description, read_runner
 from collector.protocol.events import BuildStop, EpochStart, EpochStop, EvalStop, RunStop, of_kind
-from collector.runner import RUNNERS, probe_description, read_runner
 from collector.toolchains.toolchain import find_toolchain
 from tests.runners.conftest import EPOCHS, GATE_REPEATS, TEST_EXAMPLES, Drive, parameter_shapes
 

@@ -12,8 +12,7 @@ import pytest
 
 from collector.executors.local import LocalExecutor
 from collector.launch import Ending, Launch
-from collector.protocol.events import read_events
-from collector.runner import (
+from collector.plan.runner import (
     RUNNERS,
     RunnerUnavailableError,
     probe_description,
@@ -21,6 +20,7 @@ from collector.runner import (
     resolve_command,
     runner_environment,
 )
+from collector.protocol.events import read_events
 from collector.toolchains.toolchain import find_toolchain
 from tests.runners.conftest import Drive
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from collector.runner import RUNNERS, probe_description, read_runner, runner_environment
+from collector.plan.runner import RUNNERS, probe_description, read_runner, runner_environment
 
 RUNNER = "python_jax"
 VARIANTS = ("jit", "nnx")
@@ -25,7 +25,7 @@ import train
 from _python.data import Data
 from collector.architecture import build_architecture
 from collector.reference import Forms, OptimizerState, gradient_of, logits_of, update_weights
-from collector.workload import Adam, Cnn, KerasCnn, Lenet5, Mlp, Sgd
+from collector.plan.workload import Adam, Cnn, KerasCnn, Lenet5, Mlp, Sgd
 
 draw = np.random.default_rng(5)
 wide, square = (3, 18, 24), (1, 28, 28)  # channels, height and width all differ: a wrong layout shows

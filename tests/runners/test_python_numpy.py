@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from collector.layers import Pass, batch_norm, max_pool
+from collector.plan.runner import RUNNERS
+from collector.plan.workload import OPTIMIZERS
 from collector.protocol.events import ChunkStop, EpochStop, of_kind
 from collector.reference import OptimizerState, update_weights
-from collector.runner import RUNNERS
-from collector.workload import OPTIMIZERS
 
 F32 = np.float32
 

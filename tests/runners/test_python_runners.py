@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.plan.runner import RUNNERS, probe_description, read_runner
 from collector.protocol.events import BuildStop, ChunkStop, EpochStart, EpochStop, EvalStop, of_kind
-from collector.runner import RUNNERS, probe_description, read_runner
 
 from .conftest import EPOCHS, TEST_EXAMPLES, TRAIN_EXAMPLES, parameter_shapes
 

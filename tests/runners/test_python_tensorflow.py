@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from collector.runner import RUNNERS, probe_description, read_runner, runner_environment
+from collector.plan.runner import RUNNERS, probe_description, read_runner, runner_environment
 
 RUNNER = "python_tensorflow"
 

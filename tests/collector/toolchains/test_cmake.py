@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from collector.runner import RunnerUnavailableError, read_runner, resolve_command
+from collector.plan.runner import RunnerUnavailableError, read_runner, resolve_command
 from collector.toolchains.cmake import BuildError, build_runner, find_build, known_builds, reason_unbuilt
 from collector.toolchains.toolchain import known_languages, setup_toolchains
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from collector.runner import RUNNERS
+from collector.plan.runner import RUNNERS
 from collector.toolchains.mix import (
     Downloads,
     chosen_backends,

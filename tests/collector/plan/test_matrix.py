@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.matrix import MatrixError, expand_matrix, expand_suite, known_suites, read_suite
+from collector.plan.matrix import MatrixError, expand_matrix, expand_suite, known_suites, read_suite
 from store.definition import DefinitionError
 
 SUITE = """

@@ -9,14 +9,14 @@ from typing import Annotated, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from collector.axes import Axes, Change, effective_workload
 from collector.datasets.dataset import read_dataset
-from collector.repetition import UNTIL_DECIDED, Rule, reason_refused
-from collector.runner import RUNNERS, Entry, Mode, Names, Runner, read_entry, read_runner
-from collector.workload import WORKLOADS, Positive, Workload, read_workload
+from collector.plan.axes import Axes, Change, effective_workload
+from collector.plan.repetition import UNTIL_DECIDED, Rule, reason_refused
+from collector.plan.runner import RUNNERS, Entry, Mode, Names, Runner, read_entry, read_runner
+from collector.plan.workload import WORKLOADS, Positive, Workload, read_workload
 from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
-SUITES = Path(__file__).parent / "suites"
+SUITES = Path(__file__).parent.parent / "suites"
 
 
 class MatrixError(DefinitionError):

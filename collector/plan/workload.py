@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from store.definition import Definition, DefinitionError, read_definition, unknown_name
 from store.records import PHASES
 
-WORKLOADS = Path(__file__).parent / "workloads"
+WORKLOADS = Path(__file__).parent.parent / "workloads"
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]

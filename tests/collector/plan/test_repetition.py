@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from collector import repetition
 from collector.choice import Choice, choose_suite
 from collector.collect import collect
-from collector.matrix import Group, MatrixError
-from collector.repetition import heats_after_pilot, heats_now, largest_deviation
+from collector.plan.heat_order import repetition
+from collector.plan.matrix import Group, MatrixError
+from collector.plan.repetition import heats_after_pilot, heats_now, largest_deviation
 from tests.collector.test_choice import NOTHING
 from tests.collector.test_collect import Silent, suite
 

@@ -13,13 +13,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from collector.exceptions import read_exceptions
+from collector.plan.listed_forms import read_exceptions
+from collector.plan.workload import known_workloads
 from collector.toolchains.cmake import find_build, reason_unbuilt
 from collector.toolchains.toolchain import PROJECT, find_toolchain
-from collector.workload import known_workloads
 from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
-RUNNERS = Path(__file__).parent / "runners"
+RUNNERS = Path(__file__).parent.parent / "runners"
 DESCRIBE_TIMEOUT_S = 120.0
 
 

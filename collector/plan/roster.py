@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.runner import (
+from collector.plan.runner import (
     RUNNERS,
     Description,
     Runner,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.matrix import Group, Suite, expand_suite
-from collector.plan import MAX_RUNS_PER_HEAT, balanced_orders, plan_heats, split_candidates
-from collector.runner import Entry
+from collector.plan.heat_order import MAX_RUNS_PER_HEAT, balanced_orders, plan_heats, split_candidates
+from collector.plan.matrix import Group, Suite, expand_suite
+from collector.plan.runner import Entry
 
 VARIANTS = ("slow", "crash", "killed", "hang", "diverge", "silent", "nan", "half_line", "unsupported")
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collector.runner import Device, Dtype, Loader, Mode
-from collector.workload import OPTIMIZERS, NotNegative, Positive, PositiveFloat, Workload
+from collector.plan.runner import Device, Dtype, Loader, Mode
+from collector.plan.workload import OPTIMIZERS, NotNegative, Positive, PositiveFloat, Workload
 from store.definition import Definition
 
 DEFAULT_STEPS = 50  # in modes steps and infer, for a workload that names no number

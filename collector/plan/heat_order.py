@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collector.matrix import Cell, Suite
-from collector.runner import Entry
+from collector.plan.matrix import Cell, Suite
+from collector.plan.runner import Entry
 from store.definition import content_hash
 
 MAX_RUNS_PER_HEAT = 8  # METHODS §3: longer heats lose the correlation that pairing lives on

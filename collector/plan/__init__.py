@@ -1,0 +1,1 @@
+"""From a suite's file to cells, heats and their order; the types that the files are read into."""
