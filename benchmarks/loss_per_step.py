@@ -30,7 +30,6 @@ from collector.executors.local import runner_cores
 from collector.gate_matrix import gate_matrix
 from collector.inputs import architecture_of, base_trial, batch_order, write_arrays
 from collector.launch import Launch, launch_run
-from collector.layers import Weights
 from collector.plan.matrix import Cell
 from collector.plan.runner import (
     RunnerUnavailableError,
@@ -40,7 +39,8 @@ from collector.plan.runner import (
     runner_environment,
 )
 from collector.protocol.trial import write_trial
-from collector.reference import initial_weights, train
+from collector.reference.layers import Weights
+from collector.reference.reference import initial_weights, train
 
 WORKLOAD, STEPS, BATCH_SIZE, SEED = "mnist_lenet", 100, 128, 20260101
 PERTURBED_RUNS, PERTURBATION = 8, 1e-7

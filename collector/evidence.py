@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.architecture import Architecture
 from collector.datasets.files import DataFiles
 from collector.plan.workload import Workload
+from collector.reference.architecture import Architecture
 
 Array = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from collector.causes import likely_causes
 from collector.datasets.files import read_split, standardised
 from collector.evidence import EVERY_PART, Array, Evidence
-from collector.layers import Weights
 from collector.plan.listed_forms import read_exceptions
+from collector.reference.layers import Weights
 
 NEAR_TIE = 1e-4  # examples whose top two logits are closer than this may be counted either way
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.architecture import Architecture
 from collector.datasets.files import DataFiles, Images, Labels, Split, read_split, standardised, write_split
 from collector.evidence import EVERY_PART, Array, Evidence
 from collector.inputs import architecture_of, base_trial, write_arrays
-from collector.layers import Pass, Weights, run_layers
 from collector.plan.matrix import Cell
 from collector.plan.runner import Entry
 from collector.plan.workload import Adam, Resnet, Workload
 from collector.protocol.trial import TrialFile
-from collector.reference import (
+from collector.reference.architecture import Architecture
+from collector.reference.layers import Pass, Weights, run_layers
+from collector.reference.reference import (
     CANONICAL,
     Forms,
     OptimizerState,

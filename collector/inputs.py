@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.architecture import Architecture, build_architecture
 from collector.datasets.files import DataFiles
-from collector.layers import Array
 from collector.plan.heat_order import Heat, Trial
 from collector.plan.matrix import Cell
 from collector.plan.workload import Workload
 from collector.protocol.trial import TrialFile
-from collector.reference import initial_weights
+from collector.reference.architecture import Architecture, build_architecture
+from collector.reference.layers import Array
+from collector.reference.reference import initial_weights
 
 CHUNKS_PER_EPOCH = 20  # METHODS §2: enough for a steady-state test, below 1 % of an epoch
 STEPS_PER_CHUNK = 10  # in mode steps

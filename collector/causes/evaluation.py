@@ -10,8 +10,8 @@ import numpy as np
 from collector.causes.inquiry import EQUAL, Inquiry, cause_by_size, convict, differs
 from collector.causes.mistakes import Work, read_work
 from collector.causes.training import narrow_format, softmax
-from collector.layers import Array, Pass, run_layers
-from collector.reference import loss_of
+from collector.reference.layers import Array, Pass, run_layers
+from collector.reference.reference import loss_of
 
 EVALUATED = 128  # examples on which mistakes are tried
 

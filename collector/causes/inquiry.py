@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from collector.causes.mistakes import Batch, Mistake, Work, known_mistakes, read_work
 from collector.evidence import Evidence
-from collector.layers import Array, Weights
-from collector.reference import gradient_of
+from collector.reference.layers import Array, Weights
+from collector.reference.reference import gradient_of
 
 CERTAIN = 0.01  # a mistake that leaves at most this share of the difference is the one
 EXPLAINED = 0.5  # below this share, the one that leaves least is named

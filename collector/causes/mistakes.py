@@ -12,11 +12,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.architecture import Architecture, build_architecture
 from collector.datasets.files import DataFiles, Images, Labels, Split, read_split, standardised
 from collector.evidence import Evidence
-from collector.layers import Array, Pass, Weights, run_layers
 from collector.plan.workload import Cnn, Resnet
+from collector.reference.architecture import Architecture, build_architecture
+from collector.reference.layers import Array, Pass, Weights, run_layers
 
 Batch = NDArray[np.int64]
 Scale = Callable[[Images], Array]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collector.layers import Array
 from collector.plan.workload import Adam, Sgd
+from collector.reference.layers import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

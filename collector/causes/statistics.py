@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from collector.architecture import build_architecture
 from collector.causes.inquiry import Inquiry, convict, flat
-from collector.layers import Array, Pass, Weights, run_layers
 from collector.plan.workload import Cnn, Resnet
+from collector.reference.architecture import build_architecture
+from collector.reference.layers import Array, Pass, Weights, run_layers
 
 STEPS = 10  # that the gate asks for, where there are as many
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from collector.causes.inquiry import EQUAL, Inquiry, cause_by_size, convict, differs, flat
-from collector.layers import Array, Weights
-from collector.reference import Integers, loss_of
+from collector.reference.layers import Array, Weights
+from collector.reference.reference import Integers, loss_of
 
 
 def cause_of_losses_and_logits(inquiry: Inquiry) -> str:

@@ -27,7 +27,7 @@ from collector.plan.runner import (
 from collector.plan.workload import read_workload
 from collector.protocol.events import EpochStop, EvalStop, Event, read_events
 from collector.protocol.trial import TrialFile, write_trial
-from collector.reference import initial_weights
+from collector.reference.reference import initial_weights
 from collector.toolchains.toolchain import find_toolchain
 
 RUNNER = read_runner("elixir_beam")

@@ -23,8 +23,8 @@ sys.path[:0] = sys.argv[1:3]
 import numpy as np
 import train
 from _python.data import Data
-from collector.architecture import build_architecture
-from collector.reference import Forms, OptimizerState, gradient_of, logits_of, update_weights
+from collector.reference.architecture import build_architecture
+from collector.reference.reference import Forms, OptimizerState, gradient_of, logits_of, update_weights
 from collector.plan.workload import Adam, Cnn, KerasCnn, Lenet5, Mlp, Sgd
 
 draw = np.random.default_rng(5)

@@ -7,11 +7,11 @@ import importlib.util
 import numpy as np
 import pytest
 
-from collector.layers import Pass, batch_norm, max_pool
 from collector.plan.runner import RUNNERS
 from collector.plan.workload import OPTIMIZERS
 from collector.protocol.events import ChunkStop, EpochStop, of_kind
-from collector.reference import OptimizerState, update_weights
+from collector.reference.layers import Pass, batch_norm, max_pool
+from collector.reference.reference import OptimizerState, update_weights
 
 F32 = np.float32
 

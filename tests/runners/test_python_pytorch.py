@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from collector.architecture import build_architecture
 from collector.plan.runner import RUNNERS, probe_description, read_runner, runner_environment
 from collector.plan.workload import known_workloads, read_workload
 from collector.protocol.events import EpochStop, EvalStop, of_kind
+from collector.reference.architecture import build_architecture
 
 from .conftest import TEST_EXAMPLES, TRAIN_EXAMPLES
 

@@ -1,6 +1,6 @@
 """The float64 reference: what the models, losses and optimizers of the contract compute, in plain NumPy.
 
-Written to be checked by eye, not to be fast. `collector.architecture` has the models, `collector.layers` their layers.
+Written to be checked by eye, not to be fast. `collector.reference.architecture` has the models, `collector.reference.layers` their layers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.architecture import Architecture
-from collector.layers import Array, Pass, TieForm, VarianceForm, Weights, run_layers
 from collector.plan.workload import Adam, Sgd, Workload
+from collector.reference.architecture import Architecture
+from collector.reference.layers import Array, Pass, TieForm, VarianceForm, Weights, run_layers
 
 Integers = NDArray[np.integer[Any]]
 EpsilonForm = Literal["outside", "hat"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from collector.layers import (
+from collector.plan.workload import Cnn, KerasCnn, Lenet5, Mlp, Model, Resnet
+from collector.reference.layers import (
     Layer,
     batch_norm,
     convolution,
@@ -15,7 +16,6 @@ from collector.layers import (
     relu,
     residual,
 )
-from collector.plan.workload import Cnn, KerasCnn, Lenet5, Mlp, Model, Resnet
 
 Shape = tuple[int, ...]
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from collector.architecture import build_architecture
-from collector.layers import Pass, max_pool, run_layers
 from collector.plan.workload import OPTIMIZERS, Cnn, KerasCnn, Lenet5, Mlp, Resnet, read_workload
-from collector.reference import (
+from collector.reference.architecture import build_architecture
+from collector.reference.layers import Pass, max_pool, run_layers
+from collector.reference.reference import (
     CANONICAL,
     Forms,
     OptimizerState,

@@ -1,0 +1,1 @@
+"""The models in float64: losses, gradients and updates that every runner is held to."""
