@@ -39,7 +39,7 @@ from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.executors.local import LocalExecutor
 from collector.inputs import trial_file, write_heat_inputs
 from collector.launch import Launch
-from collector.lock import host_lock, lock_path
+from collector.machine.host_lock import host_lock, lock_path
 from collector.plan.axes import Axes
 from collector.plan.heat_order import plan_heats
 from collector.plan.matrix import Group, Suite, expand_suite

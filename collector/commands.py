@@ -25,12 +25,12 @@ from collector.executors.local import LocalExecutor
 from collector.gate_matrix import gate_matrix, gate_notes, gate_table
 from collector.import_commands import import_app
 from collector.launch import InterruptedCollectionError
-from collector.lock import host_lock, lock_path
+from collector.machine.host_lock import host_lock, lock_path
+from collector.machine.idle import DEFAULT_LIMIT_S, wait_for_calm
 from collector.monitor_commands import monitor_app
 from collector.plan.heat_order import Heat, plan_heats
 from collector.plan.matrix import MatrixError, expand_matrix
 from collector.progress import TerminalReporter
-from collector.quiet import DEFAULT_LIMIT_S, wait_for_calm
 from collector.roster_commands import roster_app
 from collector.setting import Setting
 from collector.toolchains.mix import describe_lines, setup_packages

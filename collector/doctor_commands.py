@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from collector.doctor import Fact, Place, examine
-from collector.tuning import list_knobs, record_path, restore, tune
+from collector.machine.doctor import Fact, Place, examine
+from collector.machine.tuning import list_knobs, record_path, restore, tune
 from store.commands import FormatOption
 from store.database import Rows
 from store.output import Format, write_rows

@@ -17,7 +17,7 @@ import psutil
 from store.definition import content_hash
 from store.records import EnvironmentRow
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parent.parent.parent
 # Variables that change how fast a runtime is or what it computes, but not where something lies on one machine.
 SPEED_VARIABLES = (
     "CUDA_", "ELIXIR_ERL_", "ERL_", "GOMP_", "JAX_", "JULIA_", "KERAS_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_",

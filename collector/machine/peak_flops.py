@@ -21,7 +21,15 @@ def measure_limit(device: str, threads: int, cores: Sequence[int]) -> float | No
 
     The process has ended when this returns, so that it disturbs no run.
     """
-    command = [*CONFINE, ",".join(map(str, cores)), sys.executable, "-m", "collector.limit", device, str(threads)]
+    command = [
+        *CONFINE,
+        ",".join(map(str, cores)),
+        sys.executable,
+        "-m",
+        "collector.machine.peak_flops",
+        device,
+        str(threads),
+    ]
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
     try:
         answer = subprocess.run(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.quiet import Look, look_around, wait_for_calm
+from collector.machine.idle import Look, look_around, wait_for_calm
 from collector.telemetry.machine import TICK_S
 
 CALM = Look(window_s=2.0, foreign_cpu_s=0.05, steal_s=0.0, free_memory_ratio=0.5, device_processes=0)

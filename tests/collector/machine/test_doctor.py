@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from collector import doctor_commands
 from collector.commands import app
-from collector.doctor import Fact, Place, examine
-from collector.quiet import Look
-from collector.tuning import TuningError, list_knobs, restore, tune
+from collector.machine.doctor import Fact, Place, examine
+from collector.machine.idle import Look
+from collector.machine.tuning import TuningError, list_knobs, restore, tune
 from tests.collector.telemetry.nvml_double import Device, NvmlDouble
 
 CALM = Look(window_s=1.0, foreign_cpu_s=0.01, steal_s=0.0, free_memory_ratio=0.9, device_processes=None)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from collector.quiet import Look, look_around
+from collector.machine.idle import Look, look_around
+from collector.machine.tuning import list_knobs
 from collector.telemetry.cgroup import CGROUPS, run_group
 from collector.telemetry.choice import RunTarget, open_all_sources
 from collector.telemetry.machine import PROCFS, SYSFS, MachineSource, value_of
@@ -20,7 +21,6 @@ from collector.toolchains.toolchain import (
     probe_version,
     read_toolchain,
 )
-from collector.tuning import list_knobs
 
 FREE_DISK_BYTES = 5_000_000_000  # data sets, toolchains and a campaign's raw files
 FREE_MEMORY_RATIO = 0.2
