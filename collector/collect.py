@@ -20,7 +20,9 @@ from collector.campaign import (
     read_history,
     write_campaign,
 )
-from collector.gating import (
+from collector.gate.convergence import append_outcomes
+from collector.gate.proofs import GateKey, gate_key, proofs_of
+from collector.gate.prove import (
     GateResult,
     GateSetting,
     append_gates,
@@ -29,7 +31,6 @@ from collector.gating import (
     run_discarded,
 )
 from collector.heats import Work, run_heats
-from collector.outcome import append_outcomes
 from collector.plan.heat_order import Heat, plan_heats
 from collector.plan.matrix import Cell, Refusal, Suite, expand_matrix
 from collector.plan.runner import (
@@ -38,7 +39,6 @@ from collector.plan.runner import (
     probe_description,
     read_runner,
 )
-from collector.proofs import GateKey, gate_key, proofs_of
 from collector.records import absent_run
 from collector.setting import Machine, Reporter, Setting
 from collector.stages import next_stage

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Column, Table
 
-from collector.gating import GateResult
+from collector.gate.prove import GateResult
 from collector.plan.axes import Change, effective_workload
 from collector.plan.matrix import Cell, MatrixError, reason_unsupported
 from collector.plan.runner import Entry, known_runners, read_entry, read_runner

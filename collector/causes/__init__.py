@@ -16,7 +16,7 @@ from collector.causes.inquiry import Inquiry
 from collector.causes.statistics import cause_of_statistics
 from collector.causes.training import cause_of_gradient, cause_of_losses_and_logits
 from collector.causes.updates import cause_of_given_updates, cause_of_steps
-from collector.evidence import Evidence
+from collector.gate.evidence import Evidence
 
 PARTS: dict[str, Callable[[Inquiry], str]] = {
     "A": cause_of_losses_and_logits,

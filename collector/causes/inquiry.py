@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.causes.mistakes import Batch, Mistake, Work, known_mistakes, read_work
-from collector.evidence import Evidence
+from collector.gate.evidence import Evidence
 from collector.reference.layers import Array, Weights
 from collector.reference.reference import gradient_of
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.datasets.files import DataFiles, Images, Labels, Split, read_split, standardised
-from collector.evidence import Evidence
+from collector.gate.evidence import Evidence
 from collector.plan.workload import Cnn, Resnet
 from collector.reference.architecture import Architecture, build_architecture
 from collector.reference.layers import Array, Pass, Weights, run_layers

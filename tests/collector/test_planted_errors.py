@@ -1,7 +1,7 @@
 """The gate proved: errors planted in a correct runner, one at a time, are caught and named by their likely cause.
 
 Each is a real process that speaks the real protocol: a copy of the NumPy runner in which one function is replaced
-(planted_runner/plants.py), gated through `collector.gating` on the gate's own work.
+(planted_runner/plants.py), gated through `collector.gate.prove` on the gate's own work.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import pytest
 
 from collector.commands import verified_data
 from collector.datasets.files import DataFiles, write_split
-from collector.evidence import EVERY_PART
 from collector.executors.local import LocalExecutor
+from collector.gate.evidence import EVERY_PART
+from collector.gate.proofs import GateKey, Proof, gate_key
+from collector.gate.prove import GateResult, GateSetting, gate_entries
 from collector.gate_matrix import alone
-from collector.gating import GateResult, GateSetting, gate_entries
 from collector.plan.matrix import Cell
 from collector.plan.runner import RUNNERS, Description, Entry
 from collector.plan.workload import OPTIMIZERS, KerasCnn, Mlp, Workload, read_workload
-from collector.proofs import GateKey, Proof, gate_key
 from store.database import Store
 
 pytestmark = pytest.mark.timeout(1200)  # half a hundred processes in one fixture: a minute alone, many under load

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from collector.datasets.files import DataFiles, write_idx
-from collector.evidence import EVERY_PART
+from collector.gate.evidence import EVERY_PART
 from collector.inputs import data_keys
 from collector.plan.runner import RUNNERS, read_runner, resolve_command, runner_environment
 from collector.protocol.events import Event, read_events

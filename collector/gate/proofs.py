@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from collector.evidence import EVERY_PART
+from collector.gate.evidence import EVERY_PART
 from collector.plan.matrix import Cell, reason_unsupported
 from collector.plan.runner import RUNNERS, Entry, read_runner
 from collector.plan.workload import WORKLOADS, read_workload

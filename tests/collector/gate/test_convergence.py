@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collector.outcome import Ends, judge_ends
+from collector.gate.convergence import Ends, judge_ends
 
 
 def ends(shift=0.0, spread=0.001, heats=10, later=0.0):

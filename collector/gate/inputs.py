@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.datasets.files import DataFiles, Images, Labels, Split, read_split, standardised, write_split
-from collector.evidence import EVERY_PART, Array, Evidence
+from collector.gate.evidence import EVERY_PART, Array, Evidence
 from collector.inputs import architecture_of, base_trial, write_arrays
 from collector.plan.matrix import Cell
 from collector.plan.runner import Entry

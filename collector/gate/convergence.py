@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from collector.gate import Check
-from collector.gating import GateResult, check_columns
+from collector.gate.judge import Check
+from collector.gate.proofs import GateKey, gate_key
+from collector.gate.prove import GateResult, check_columns
 from collector.plan.matrix import Cell
-from collector.proofs import GateKey, gate_key
 from store.database import Store
 from store.records import GateRow
 

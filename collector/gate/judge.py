@@ -1,6 +1,6 @@
 """The equivalence gate: whether what a runner computed is what it must compute.
 
-`collector.gate_inputs` lays out one short, real piece of work per workload, together with what the float64 reference
+`collector.gate.inputs` lays out one short, real piece of work per workload, together with what the float64 reference
 makes of it. A runner works on it in mode `gate`; `judge` compares its files with the reference, part by part.
 Parts, tolerances and the noise they stand on: METHODS §1, docs/explanation/gate.md.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from collector.causes import likely_causes
 from collector.datasets.files import read_split, standardised
-from collector.evidence import EVERY_PART, Array, Evidence
+from collector.gate.evidence import EVERY_PART, Array, Evidence
 from collector.plan.listed_forms import read_exceptions
 from collector.reference.layers import Weights
 

@@ -20,8 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from collector.datasets.files import DataFiles
 from collector.executors import Executor
-from collector.gate import Check, judge
-from collector.gate_inputs import gate_trial, read_evidence, write_gate_inputs
+from collector.gate.inputs import gate_trial, read_evidence, write_gate_inputs
+from collector.gate.judge import Check, judge
+from collector.gate.proofs import GateKey, Proof, gate_key
 from collector.launch import Ending, InterruptedCollectionError, Launch
 from collector.plan.matrix import Cell
 from collector.plan.runner import (
@@ -34,7 +35,6 @@ from collector.plan.runner import (
     runner_environment,
 )
 from collector.plan.workload import Workload
-from collector.proofs import GateKey, Proof, gate_key
 from collector.protocol.events import EventError, read_events
 from collector.protocol.trial import write_trial
 from store.database import Store
@@ -44,7 +44,14 @@ from store.records import GateRow
 UNSUPPORTED = "unsupported: "
 TIMEOUT_S = 600.0  # of one entry on one workload
 KNOWN = "select * from gates where list_contains(?, gate_id) and part <> 'H' order by gated_at"  # H is a campaign's
-GATE_CODE = ("gate.py", "gate_inputs.py", "reference.py", "architecture.py", "layers.py", "exceptions.toml")
+GATE_CODE = (
+    "gate/judge.py",
+    "gate/inputs.py",
+    "reference/reference.py",
+    "reference/architecture.py",
+    "reference/layers.py",
+    "plan/exceptions.toml",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +188,7 @@ def gate_content(workload: Workload) -> str:
 
 @cache
 def _read_gate_code() -> str:
-    folder = Path(__file__).parent
+    folder = Path(__file__).parent.parent
     return content_hash(*((folder / name).read_bytes() for name in GATE_CODE))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from collector.datasets.files import read_split, standardised
-from collector.gate import judge
-from collector.gate_inputs import gate_data, read_evidence, write_gate_inputs
+from collector.gate.inputs import gate_data, read_evidence, write_gate_inputs
+from collector.gate.judge import judge
 from collector.inputs import architecture_of
 from collector.plan.workload import OPTIMIZERS, Cnn, read_workload
 
