@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.causes import likely_causes
 from collector.datasets.files import read_split, standardised
+from collector.gate.diagnosis import likely_causes
 from collector.gate.evidence import EVERY_PART, Array, Evidence
 from collector.plan.listed_forms import read_exceptions
 from collector.reference.layers import Weights

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.causes.mistakes import Batch, Mistake, Work, known_mistakes, read_work
+from collector.gate.diagnosis.faults import Batch, Mistake, Work, known_mistakes, read_work
 from collector.gate.evidence import Evidence
 from collector.reference.layers import Array, Weights
 from collector.reference.reference import gradient_of

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from collector.causes.inquiry import Inquiry, cause_by_size, convict, few, flat
-from collector.causes.optimizers import Rules, contract_rules, follow_rules, known_update_mistakes
+from collector.gate.diagnosis.diagnosis import Inquiry, cause_by_size, convict, few, flat
+from collector.gate.diagnosis.optimizer_faults import Rules, contract_rules, follow_rules, known_update_mistakes
 from collector.reference.layers import Array
 
 SAME_STEP = 2e-3  # relative L2 of the first step's update below which it is right

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from collector.causes.inquiry import Inquiry, convict, flat
+from collector.gate.diagnosis.diagnosis import Inquiry, convict, flat
 from collector.plan.workload import Cnn, Resnet
 from collector.reference.architecture import build_architecture
 from collector.reference.layers import Array, Pass, Weights, run_layers

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from collector.causes.inquiry import EQUAL, Inquiry, cause_by_size, convict, differs
-from collector.causes.mistakes import Work, read_work
-from collector.causes.training import narrow_format, softmax
+from collector.gate.diagnosis.diagnosis import EQUAL, Inquiry, cause_by_size, convict, differs
+from collector.gate.diagnosis.faults import Work, read_work
+from collector.gate.diagnosis.training import narrow_format, softmax
 from collector.reference.layers import Array, Pass, run_layers
 from collector.reference.reference import loss_of
 

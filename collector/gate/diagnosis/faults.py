@@ -1,6 +1,6 @@
 """Known mistakes in data, weights and models: each turns the gate's work into the work that the mistake makes of it.
 
-What the reference computes from the changed work is compared with what a runner wrote (`collector.causes`).
+What the reference computes from the changed work is compared with what a runner wrote (`collector.gate.diagnosis`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collector.causes.inquiry import Inquiry
+from collector.gate.diagnosis.diagnosis import Inquiry
 
 GROUPS = {"B": [("gradient", "b.gradient")], "C": [("given", "c.weights")], "E": [("statistics", "e")]}
 GROUPS["D"] = [("step1", "d.weights1"), ("step2", "d.weights2")]

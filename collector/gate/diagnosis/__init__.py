@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from collector.causes.damage import cause_of_damage
-from collector.causes.evaluation import cause_of_dropout, cause_of_evaluation, cause_of_loader, evaluation_otherwise
-from collector.causes.inquiry import Inquiry
-from collector.causes.statistics import cause_of_statistics
-from collector.causes.training import cause_of_gradient, cause_of_losses_and_logits
-from collector.causes.updates import cause_of_given_updates, cause_of_steps
+from collector.gate.diagnosis.diagnosis import Inquiry
+from collector.gate.diagnosis.evaluation import (
+    cause_of_dropout,
+    cause_of_evaluation,
+    cause_of_loader,
+    evaluation_otherwise,
+)
+from collector.gate.diagnosis.running_statistics import cause_of_statistics
+from collector.gate.diagnosis.training import cause_of_gradient, cause_of_losses_and_logits
+from collector.gate.diagnosis.unreadable import cause_of_damage
+from collector.gate.diagnosis.updates import cause_of_given_updates, cause_of_steps
 from collector.gate.evidence import Evidence
 
 PARTS: dict[str, Callable[[Inquiry], str]] = {

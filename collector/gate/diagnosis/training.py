@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from collector.causes.inquiry import EQUAL, Inquiry, cause_by_size, convict, differs, flat
+from collector.gate.diagnosis.diagnosis import EQUAL, Inquiry, cause_by_size, convict, differs, flat
 from collector.reference.layers import Array, Weights
 from collector.reference.reference import Integers, loss_of
 
