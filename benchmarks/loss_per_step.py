@@ -26,10 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.datasets.files import DataFiles, Images, read_split
-from collector.executors.local import runner_cores
 from collector.gate_matrix import gate_matrix
-from collector.inputs import architecture_of, base_trial, batch_order, write_arrays
-from collector.launch import Launch, launch_run
 from collector.plan.matrix import Cell
 from collector.plan.runner import (
     RunnerUnavailableError,
@@ -41,6 +38,9 @@ from collector.plan.runner import (
 from collector.protocol.trial import write_trial
 from collector.reference.layers import Weights
 from collector.reference.reference import initial_weights, train
+from collector.run.inputs import architecture_of, base_trial, batch_order, write_arrays
+from collector.run.launch import Launch, launch_run
+from collector.run.local_executor import runner_cores
 
 WORKLOAD, STEPS, BATCH_SIZE, SEED = "mnist_lenet", 100, 128, 20260101
 PERTURBED_RUNS, PERTURBATION = 8, 1e-7

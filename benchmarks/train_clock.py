@@ -36,9 +36,6 @@ import numpy as np
 from scipy import stats
 
 from collector.datasets.dataset import probe_dataset, read_dataset
-from collector.executors.local import LocalExecutor
-from collector.inputs import trial_file, write_heat_inputs
-from collector.launch import Launch
 from collector.machine.host_lock import host_lock, lock_path
 from collector.plan.axes import Axes
 from collector.plan.heat_order import plan_heats
@@ -46,6 +43,9 @@ from collector.plan.matrix import Group, Suite, expand_suite
 from collector.plan.runner import read_runner, resolve_command, runner_environment
 from collector.protocol.events import EpochStart, EpochStop, of_kind, read_events
 from collector.protocol.trial import write_trial
+from collector.run.inputs import trial_file, write_heat_inputs
+from collector.run.launch import Launch
+from collector.run.local_executor import LocalExecutor
 
 BARE = Path(__file__).parent / "bare"
 MOST_RATIO, STUDY_RATIO = 1.1, 1 / 3

@@ -21,10 +21,8 @@ from collector.data_commands import data_app
 from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.datasets.files import DataFiles
 from collector.doctor_commands import doctor_app
-from collector.executors.local import LocalExecutor
 from collector.gate_matrix import gate_matrix, gate_notes, gate_table
 from collector.import_commands import import_app
-from collector.launch import InterruptedCollectionError
 from collector.machine.host_lock import host_lock, lock_path
 from collector.machine.idle import DEFAULT_LIMIT_S, wait_for_calm
 from collector.monitor_commands import monitor_app
@@ -32,6 +30,8 @@ from collector.plan.heat_order import Heat, plan_heats
 from collector.plan.matrix import MatrixError, expand_matrix
 from collector.progress import TerminalReporter
 from collector.roster_commands import roster_app
+from collector.run.launch import InterruptedCollectionError
+from collector.run.local_executor import LocalExecutor
 from collector.setting import Setting
 from collector.toolchains.mix import describe_lines, setup_packages
 from collector.toolchains.toolchain import known_languages, setup_toolchains

@@ -21,17 +21,17 @@ from collector.campaign import (
     read_history,
 )
 from collector.datasets.files import DataFiles
-from collector.executors.local import runner_cores
 from collector.gate.proofs import GateKey, gate_key
 from collector.gate.prove import GateResult
-from collector.ingest import PlannedWork, read_run
-from collector.inputs import architecture_of, trial_file, write_heat_inputs
-from collector.launch import InterruptedCollectionError, Launch
 from collector.plan.heat_order import Heat, Trial
 from collector.plan.matrix import Cell, Suite
 from collector.plan.runner import read_runner, resolve_command, runner_environment
 from collector.protocol.trial import write_trial
 from collector.records import planned_run
+from collector.run.ingest import PlannedWork, read_run
+from collector.run.inputs import architecture_of, trial_file, write_heat_inputs
+from collector.run.launch import InterruptedCollectionError, Launch
+from collector.run.local_executor import runner_cores
 from collector.setting import Machine, Reporter, Setting
 from collector.stages import Stage, next_stage
 from store.database import Store

@@ -14,7 +14,7 @@ from typing import IO, Protocol
 
 from collector.monitor import Tick
 from collector.monitor_target import MonitorError
-from collector.normalise import reading_rows
+from collector.run.normalise import reading_rows
 from collector.telemetry import Reading
 from collector.unixstats import (
     ROWS_PER_S,

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from collector.campaign import Campaign
 from collector.datasets.files import DataFiles
-from collector.executors import Executor
 from collector.machine.environment import probe_environment
 from collector.machine.peak_flops import measure_limit
 from collector.plan.heat_order import Heat, Trial
 from collector.plan.runner import RUNNERS, Description
 from collector.plan.workload import WORKLOADS
+from collector.run.executor import Executor
 from collector.telemetry.sampler import PERIOD_S
 from store.records import EnvironmentRow, RunRow
 

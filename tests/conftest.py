@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from collector.datasets.files import DataFiles, write_idx
-from collector.executors.local import LocalExecutor
 from collector.machine.environment import probe_environment
+from collector.run.local_executor import LocalExecutor
 from collector.setting import Setting
 from store.database import Store
 from store.records import EnvironmentRow

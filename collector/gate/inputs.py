@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from collector.datasets.files import DataFiles, Images, Labels, Split, read_split, standardised, write_split
 from collector.gate.evidence import EVERY_PART, Array, Evidence
-from collector.inputs import architecture_of, base_trial, write_arrays
 from collector.plan.matrix import Cell
 from collector.plan.runner import Entry
 from collector.plan.workload import Adam, Resnet, Workload
@@ -31,6 +30,7 @@ from collector.reference.reference import (
     train,
     update_weights,
 )
+from collector.run.inputs import architecture_of, base_trial, write_arrays
 
 SEED = 20260101
 DROPOUT_REPEATS = 4096

@@ -19,11 +19,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from collector.datasets.files import DataFiles
-from collector.executors import Executor
 from collector.gate.inputs import gate_trial, read_evidence, write_gate_inputs
 from collector.gate.judge import Check, judge
 from collector.gate.proofs import GateKey, Proof, gate_key
-from collector.launch import Ending, InterruptedCollectionError, Launch
 from collector.plan.matrix import Cell
 from collector.plan.runner import (
     RUNNERS,
@@ -37,6 +35,8 @@ from collector.plan.runner import (
 from collector.plan.workload import Workload
 from collector.protocol.events import EventError, read_events
 from collector.protocol.trial import write_trial
+from collector.run.executor import Executor
+from collector.run.launch import Ending, InterruptedCollectionError, Launch
 from store.database import Store
 from store.definition import content_hash
 from store.records import GateRow

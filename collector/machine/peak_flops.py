@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from collector.launch import CONFINE
+from collector.run.launch import CONFINE
 
 SIDES = {"cpu": 2048, "cuda": 8192}  # large enough that a product is limited by arithmetic alone
 PRODUCTS = 4  # the first one also warms up; the fastest counts

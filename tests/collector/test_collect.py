@@ -12,12 +12,12 @@ import pytest
 
 from collector.campaign import read_campaigns
 from collector.collect import CollectError, collect
-from collector.executors.local import LocalExecutor
-from collector.launch import InterruptedCollectionError, launch_run
 from collector.plan.axes import Axes
 from collector.plan.matrix import Group, Suite
 from collector.plan.runner import RUNNERS
 from collector.plan.workload import WORKLOADS
+from collector.run.launch import InterruptedCollectionError, launch_run
+from collector.run.local_executor import LocalExecutor
 from collector.setting import Setting
 from collector.telemetry import Reading
 from store.database import Store

@@ -15,7 +15,6 @@ import pytest
 
 from collector.commands import verified_data
 from collector.datasets.files import DataFiles, write_split
-from collector.executors.local import LocalExecutor
 from collector.gate.evidence import EVERY_PART
 from collector.gate.proofs import GateKey, Proof, gate_key
 from collector.gate.prove import GateResult, GateSetting, gate_entries
@@ -23,6 +22,7 @@ from collector.gate_matrix import alone
 from collector.plan.matrix import Cell
 from collector.plan.runner import RUNNERS, Description, Entry
 from collector.plan.workload import OPTIMIZERS, KerasCnn, Mlp, Workload, read_workload
+from collector.run.local_executor import LocalExecutor
 from store.database import Store
 
 pytestmark = pytest.mark.timeout(1200)  # half a hundred processes in one fixture: a minute alone, many under load

@@ -9,11 +9,11 @@ import pytest
 
 from collector.datasets.dataset import files_in, read_dataset
 from collector.gate_matrix import alone, gate_matrix
-from collector.inputs import base_trial, batch_order
 from collector.plan.matrix import MatrixError
 from collector.plan.runner import read_entry
 from collector.plan.workload import Workload, known_workloads, read_workload
 from collector.reference.architecture import build_architecture
+from collector.run.inputs import base_trial, batch_order
 
 PUBLISHED = [name for name in known_workloads() if name.startswith("published_")]
 

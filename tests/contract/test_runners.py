@@ -7,13 +7,13 @@ import pytest
 from collector.collect import collect
 from collector.commands import verified_data
 from collector.datasets.files import DataFiles
-from collector.executors.local import LocalExecutor
 from collector.gate.proofs import proofs_of
 from collector.gate.prove import GateSetting, gate_entries
 from collector.plan.axes import Axes
 from collector.plan.matrix import Group, Suite, expand_suite
 from collector.plan.runner import RUNNERS, RunnerUnavailableError, known_runners, probe_description, read_runner
 from collector.plan.workload import known_workloads
+from collector.run.local_executor import LocalExecutor
 from collector.setting import Setting
 from tests.collector.test_collect import Silent
 

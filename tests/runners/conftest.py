@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from collector.datasets.files import DataFiles, write_idx
 from collector.gate.evidence import EVERY_PART
-from collector.inputs import data_keys
 from collector.plan.runner import RUNNERS, read_runner, resolve_command, runner_environment
 from collector.protocol.events import Event, read_events
 from collector.protocol.trial import TrialFile, write_trial
+from collector.run.inputs import data_keys
 
 GATE_REPEATS = 512  # of part G
 RUN_TIMEOUT_S = 600  # Flux alone compiles for a minute

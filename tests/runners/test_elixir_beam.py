@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 from collector.datasets.files import DataFiles, write_idx
-from collector.inputs import architecture_of, base_trial, batch_order, steps_order, write_arrays
-from collector.launch import Ending, Launch, launch_run
 from collector.plan.axes import Change, effective_workload
 from collector.plan.matrix import Cell
 from collector.plan.runner import (
@@ -28,6 +26,8 @@ from collector.plan.workload import read_workload
 from collector.protocol.events import EpochStop, EvalStop, Event, read_events
 from collector.protocol.trial import TrialFile, write_trial
 from collector.reference.reference import initial_weights
+from collector.run.inputs import architecture_of, base_trial, batch_order, steps_order, write_arrays
+from collector.run.launch import Ending, Launch, launch_run
 from collector.toolchains.toolchain import find_toolchain
 
 RUNNER = read_runner("elixir_beam")

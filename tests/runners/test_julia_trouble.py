@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from collector.executors.local import LocalExecutor
-from collector.launch import Ending, Launch
 from collector.plan.runner import (
     RUNNERS,
     RunnerUnavailableError,
@@ -21,6 +19,8 @@ from collector.plan.runner import (
     runner_environment,
 )
 from collector.protocol.events import read_events
+from collector.run.launch import Ending, Launch
+from collector.run.local_executor import LocalExecutor
 from collector.toolchains.toolchain import find_toolchain
 from tests.runners.conftest import Drive
 

@@ -10,8 +10,8 @@ import pytest
 from collector.datasets.files import read_split, standardised
 from collector.gate.inputs import gate_data, read_evidence, write_gate_inputs
 from collector.gate.judge import judge
-from collector.inputs import architecture_of
 from collector.plan.workload import OPTIMIZERS, Cnn, read_workload
+from collector.run.inputs import architecture_of
 
 GROUPS = {
     "gradient": "b.gradient",

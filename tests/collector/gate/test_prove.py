@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from collector.executors.local import LocalExecutor
 from collector.gate.proofs import proofs_of
 from collector.gate.prove import GateSetting, gate_entries
 from collector.plan.matrix import Group, Suite, expand_suite
 from collector.plan.runner import RUNNERS, Description, probe_description, read_runner
 from collector.plan.workload import OPTIMIZERS
+from collector.run.local_executor import LocalExecutor
 
 
 def cells(runner: str, workloads=("mnist_mlp",), runners: Path = RUNNERS):

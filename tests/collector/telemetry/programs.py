@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.launch import Launch
+from collector.run.launch import Launch
 from collector.telemetry.cgroup import run_group
 
 

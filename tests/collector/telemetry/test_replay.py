@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.contamination import judged
-from collector.energy import with_energy
+from collector.run.contamination import judged
+from collector.run.energy import with_energy
 from collector.telemetry import Reading
 from collector.telemetry.replay import ReplaySource
 from collector.telemetry.sampler import Sampling, read_readings

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collector.launch import launch_run, read_ending
+from collector.run.launch import launch_run, read_ending
 from collector.telemetry import Reading
 from collector.telemetry.choice import RunTarget, Unavailable
 from collector.telemetry.machine import MachineSource

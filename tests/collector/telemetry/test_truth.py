@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from collector.ingest import PlannedWork, read_run
-from collector.launch import Ending, launch_run
-from collector.normalise import phase_rows, timeline_of
 from collector.protocol.events import read_events
+from collector.run.ingest import PlannedWork, read_run
+from collector.run.launch import Ending, launch_run
+from collector.run.normalise import phase_rows, timeline_of
 from collector.telemetry import Reading
 from collector.telemetry.sampler import read_readings
 from store.records import PhaseRow, ReadingRow, RunRow

@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from collector.normalise import (
+from collector.protocol.events import decode_events
+from collector.run.normalise import (
     clock_fault,
     epoch_rows,
     infer_latencies_s,
@@ -18,7 +19,6 @@ from collector.normalise import (
     timeline_of,
     work_fault,
 )
-from collector.protocol.events import decode_events
 from collector.telemetry import Reading
 from store.records import EpochRow, RunRow
 from tests.store.rows import row

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collector.launch import Launch, launch_run, read_ending
+from collector.run.launch import Launch, launch_run, read_ending
 from collector.telemetry.sampler import read_readings
 
 
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_the_runner_and_is_an_ending(tmp_path):
 def test_the_runner_dies_with_a_collector_that_is_killed(tmp_path):
     """An orphan would disturb the next collection."""
     code = (
-        "import os, sys; from pathlib import Path; from collector.launch import Launch, launch_run\n"
+        "import os, sys; from pathlib import Path; from collector.run.launch import Launch, launch_run\n"
         "sleep = [sys.executable, '-c', 'import time; time.sleep(98)']\n"
         f"launch_run(Launch(command=sleep, environment=os.environ, folder=Path({str(tmp_path)!r}), "
         "cores=[0], timeout_s=90))"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collector.energy import with_energy
+from collector.run.energy import with_energy
 from collector.telemetry import Reading
 from store.records import PhaseRow
 from tests.store.rows import row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from collector.launch import Ending, Launch
+from collector.run.launch import Ending, Launch
 
 
 class Executor(Protocol):

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from collector.contamination import judged
-from collector.energy import with_energy
-from collector.launch import Ending, read_ending
-from collector.normalise import (
+from collector.protocol.events import EventError, RunStop, of_kind, read_events
+from collector.run.contamination import judged
+from collector.run.energy import with_energy
+from collector.run.launch import Ending, read_ending
+from collector.run.normalise import (
     Timeline,
     clock_fault,
     epoch_rows,
@@ -20,8 +21,7 @@ from collector.normalise import (
     timeline_of,
     work_fault,
 )
-from collector.protocol.events import EventError, RunStop, of_kind, read_events
-from collector.steady import steady_rows
+from collector.run.steady_state import steady_rows
 from collector.telemetry import Reading
 from collector.telemetry.sampler import read_readings
 from store.records import Row, RunRow

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from collector.contamination import judged
+from collector.run.contamination import judged
 from collector.telemetry import Reading
 from store.records import EpochRow, PhaseRow, RunRow
 from tests.store.rows import row

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from collector import steady
 from collector.protocol.events import ChunkStop, EpochStart, EpochStop
-from collector.steady import Chunks, change_points, chunks_of, steady_rows, steady_state
+from collector.run import steady_state
+from collector.run.steady_state import Chunks, change_points, chunks_of, steady_rows, steady_state
 from store.metrics import METRICS
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
-from collector.launch import Ending, Launch, launch_run
+from collector.run.launch import Ending, Launch, launch_run
 
 
 class LocalExecutor:

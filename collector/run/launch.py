@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from collector.normalise import PHASE_ENDING_WITH
 from collector.protocol.events import EventError, read_events
+from collector.run.normalise import PHASE_ENDING_WITH
 from collector.telemetry.cgroup import CGROUPS, RunGroup, run_group
 from collector.telemetry.choice import RunTarget
 from collector.telemetry.orphans import Orphans
