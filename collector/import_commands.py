@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from collector.unixstats import Curves, published_rows, read_curves, suspicions
+from collector.monitor.unixstats import Curves, published_rows, read_curves, suspicions
 from store.commands import DEFAULT_STORE, StorePath
 from store.database import Store
 

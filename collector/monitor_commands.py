@@ -16,8 +16,7 @@ from typing import IO, Annotated
 import typer
 from rich.console import Console
 
-from collector.monitor import Schedule, Tick, Totals, reap, watch
-from collector.monitor_output import (
+from collector.monitor.output import (
     Form,
     Keeper,
     LineWriter,
@@ -28,10 +27,11 @@ from collector.monitor_output import (
     form_of,
     opened,
 )
-from collector.monitor_plot import Plot
-from collector.monitor_target import MonitorError, Watched, find_name, find_pid, watched_command, watched_process
-from collector.monitor_view import Screen
-from collector.unixstats import ROWS_PER_S, VIDEO_RAM_MIB
+from collector.monitor.plot import Plot
+from collector.monitor.target import MonitorError, Watched, find_name, find_pid, watched_command, watched_process
+from collector.monitor.unixstats import ROWS_PER_S, VIDEO_RAM_MIB
+from collector.monitor.view import Screen
+from collector.monitor.watch import Schedule, Tick, Totals, reap, watch
 from store.output import PIPE_WIDTH
 
 PERIOD_S = 0.1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from collector.import_commands import import_app
-from collector.unixstats import (
+from collector.monitor.unixstats import (
     Curves,
     Point,
     UnixStatsError,

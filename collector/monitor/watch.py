@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from collector.monitor_target import Watched
+from collector.monitor.target import Watched
 from collector.telemetry import Reading
 
 NOW_S = 1.0  # "busy now" is over the last second: the kernel counts in hundredths

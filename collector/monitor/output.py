@@ -12,11 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Protocol
 
-from collector.monitor import Tick
-from collector.monitor_target import MonitorError
-from collector.run.normalise import reading_rows
-from collector.telemetry import Reading
-from collector.unixstats import (
+from collector.monitor.target import MonitorError
+from collector.monitor.unixstats import (
     ROWS_PER_S,
     VIDEO_RAM_MIB,
     Point,
@@ -24,6 +21,9 @@ from collector.unixstats import (
     read_cpu_since_boot_percent,
     read_ram_percent,
 )
+from collector.monitor.watch import Tick
+from collector.run.normalise import reading_rows
+from collector.telemetry import Reading
 from store.records import ReadingRow
 
 COLUMNS = [f.name for f in dataclasses.fields(ReadingRow)]

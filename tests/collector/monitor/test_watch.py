@@ -19,14 +19,13 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from collector import monitor_target
-from collector.monitor import Schedule, Tick, Totals, merge, watch
-from collector.monitor_output import Form, Keeper, LineWriter, Rows, UnixStatsWriter, form_of
-from collector.monitor_target import MonitorError, Watched, find_name, find_pid, one_line, watched_command
-from collector.monitor_view import device_text, size_text, sources_text
+from collector.monitor.output import Form, Keeper, LineWriter, Rows, UnixStatsWriter, form_of
+from collector.monitor.target import MonitorError, Watched, find_name, find_pid, one_line, watched_command
+from collector.monitor.unixstats import read_curves
+from collector.monitor.view import device_text, size_text, sources_text
+from collector.monitor.watch import Schedule, Tick, Totals, merge, target, watch
 from collector.telemetry import Reading
 from collector.telemetry.cgroup import run_group
-from collector.unixstats import read_curves
 from store.records import ReadingRow
 
 DEADHEAT = [str(Path(sys.executable).parent / "deadheat"), "monitor"]
@@ -275,7 +274,7 @@ def test_a_script_without_its_interpreter_is_named(tmp_path, monkeypatch):
     script = tmp_path / "script"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o755)
-    monkeypatch.setattr(monitor_target, "run_group", lambda: run_group(tmp_path / "none"))
+    monkeypatch.setattr(target, "run_group", lambda: run_group(tmp_path / "none"))
 
     with (
         pytest.raises(MonitorError, match=rf"{script}: cannot be executed \(No such file or directory\)"),
@@ -410,12 +409,12 @@ POOR = """
 import sys
 from functools import partial
 from pathlib import Path
-from collector import monitor_target
+from collector.monitor.watch import target
 from deadheat import main
 nothing = Path(sys.argv.pop(1))
-monitor_target.run_group = partial(monitor_target.run_group, nothing)
-monitor_target.NvmlSource = partial(monitor_target.NvmlSource, procfs=nothing)
-monitor_target.RaplSource = partial(monitor_target.RaplSource, nothing)
+target.run_group = partial(target.run_group, nothing)
+target.NvmlSource = partial(target.NvmlSource, procfs=nothing)
+target.RaplSource = partial(target.RaplSource, nothing)
 main()
 """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collector.monitor import Tick
+from collector.monitor.watch import Tick
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from collector.monitor import Tick, Totals
-from collector.monitor_target import Watched
+from collector.monitor.target import Watched
+from collector.monitor.watch import Tick, Totals
 from collector.telemetry import Reading
 
 REFRESH_S = 0.25

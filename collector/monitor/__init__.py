@@ -1,0 +1,1 @@
+"""`deadheat monitor`: watch any process tree, show it, write it and draw it."""
