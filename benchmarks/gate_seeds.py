@@ -26,8 +26,9 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of the reference
 
 from collector.commands import verified_data
 from collector.datasets.files import DataFiles
+from collector.gate import inputs as gate_inputs
 from collector.gate.inputs import gate_trial, read_evidence, write_gate_inputs
-from collector.gate.judge import Check, inputs, judge
+from collector.gate.judge import Check, judge
 from collector.gate_matrix import alone
 from collector.plan.runner import Entry, read_entry, read_runner, resolve_command, runner_environment
 from collector.plan.workload import OPTIMIZERS, Workload, read_workload
@@ -57,7 +58,7 @@ class Record:
 def main() -> None:
     """Gate every seed and print what was seen."""
     options = read_options()
-    inputs.SMALL = replace(inputs.SMALL, checkpoint_steps=options.checkpoint_steps)
+    gate_inputs.SMALL = replace(gate_inputs.SMALL, checkpoint_steps=options.checkpoint_steps)
     entry, records = read_entry(options.entry), defaultdict[str, Record](Record)
     for name in options.workload:
         workload = read_workload(name)

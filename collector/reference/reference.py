@@ -1,6 +1,6 @@
 """The float64 reference: what the models, losses and optimizers of the contract compute, in plain NumPy.
 
-Written to be checked by eye, not to be fast. `collector.reference.architecture` has the models, `collector.reference.layers` their layers.
+Written to be checked by eye, not to be fast: the models stand in `architecture.py`, their layers in `layers.py`.
 """
 
 from __future__ import annotations

@@ -19,11 +19,12 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from collector.monitor import target
 from collector.monitor.output import Form, Keeper, LineWriter, Rows, UnixStatsWriter, form_of
 from collector.monitor.target import MonitorError, Watched, find_name, find_pid, one_line, watched_command
 from collector.monitor.unixstats import read_curves
 from collector.monitor.view import device_text, size_text, sources_text
-from collector.monitor.watch import Schedule, Tick, Totals, merge, target, watch
+from collector.monitor.watch import Schedule, Tick, Totals, merge, watch
 from collector.telemetry import Reading
 from collector.telemetry.cgroup import run_group
 from store.records import ReadingRow
@@ -409,7 +410,7 @@ POOR = """
 import sys
 from functools import partial
 from pathlib import Path
-from collector.monitor.watch import target
+from collector.monitor import target
 from deadheat import main
 nothing = Path(sys.argv.pop(1))
 target.run_group = partial(target.run_group, nothing)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from collector.protocol.events import ChunkStop, EpochStart, EpochStop
-from collector.run import steady_state
+from collector.run import steady_state as module
 from collector.run.steady_state import Chunks, change_points, chunks_of, steady_rows, steady_state
 from store.metrics import METRICS
 
@@ -24,7 +24,7 @@ def series(*levels, noise=0.01, seed=1):
 
 def test_the_examples_are_true():
     """What the docstring shows is what the function returns."""
-    assert doctest.testmod(steady).failed == 0
+    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize("slow", [1, 2, 5, 12])
