@@ -14,9 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from collector import collect as collection
+from collector.campaign import collect as collection
+from collector.campaign.collect import Summary, collect, gate_cells, probe_machine
+from collector.campaign.context import Setting
 from collector.choice import Choice, choose_suite, refusal_lines, with_choice
-from collector.collect import Summary, collect, gate_cells, probe_machine
 from collector.data_commands import data_app
 from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.datasets.files import DataFiles
@@ -32,7 +33,6 @@ from collector.progress import TerminalReporter
 from collector.roster_commands import roster_app
 from collector.run.launch import InterruptedCollectionError
 from collector.run.local_executor import LocalExecutor
-from collector.setting import Setting
 from collector.toolchains.mix import describe_lines, setup_packages
 from collector.toolchains.toolchain import known_languages, setup_toolchains
 from store.commands import DEFAULT_STORE, StorePath

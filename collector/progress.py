@@ -10,7 +10,7 @@ from statistics import mean
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from collector.campaign import Campaign
+from collector.campaign.campaign import Campaign
 from collector.plan.heat_order import Heat, Trial
 from store.records import RunRow
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collector.campaign.context import Setting
 from collector.datasets.files import DataFiles, write_idx
 from collector.machine.environment import probe_environment
 from collector.run.local_executor import LocalExecutor
-from collector.setting import Setting
 from store.database import Store
 from store.records import EnvironmentRow
 

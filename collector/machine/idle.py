@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector.campaign.context import Reporter
 from collector.run.contamination import FOREIGN_CPU_RATIO, LOW_MEMORY_RATIO, MIN_CPU_S, STEAL_RATIO
-from collector.setting import Reporter
 from collector.telemetry.machine import PROCFS, SYSFS, MachineSource, process_cpu_s
 from collector.telemetry.nvml import NvmlSource
 

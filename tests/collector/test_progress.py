@@ -7,7 +7,7 @@ import re
 
 from rich.console import Console
 
-from collector.campaign import new_campaign
+from collector.campaign.campaign import new_campaign
 from collector.plan.heat_order import plan_heats
 from collector.plan.matrix import Group, Suite, expand_suite
 from collector.progress import TerminalReporter

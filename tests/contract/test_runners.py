@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from collector.collect import collect
+from collector.campaign.collect import collect
+from collector.campaign.context import Setting
 from collector.commands import verified_data
 from collector.datasets.files import DataFiles
 from collector.gate.proofs import proofs_of
@@ -14,7 +15,6 @@ from collector.plan.matrix import Group, Suite, expand_suite
 from collector.plan.runner import RUNNERS, RunnerUnavailableError, known_runners, probe_description, read_runner
 from collector.plan.workload import known_workloads
 from collector.run.local_executor import LocalExecutor
-from collector.setting import Setting
 from tests.collector.test_collect import Silent
 
 # The other workloads are gated by `deadheat gate --all`: too long for a test.

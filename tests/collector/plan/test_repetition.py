@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from collector.campaign.collect import collect
 from collector.choice import Choice, choose_suite
-from collector.collect import collect
 from collector.plan.heat_order import repetition
 from collector.plan.matrix import Group, MatrixError
 from collector.plan.repetition import heats_after_pilot, heats_now, largest_deviation
@@ -116,7 +116,7 @@ def test_looks_are_run_one_after_another(fresh_store, fake_setting, monkeypatch)
 def test_a_pilot_goes_on_by_itself_to_the_number_it_fixed(fresh_store, fake_setting, monkeypatch):
     """The fake's times do not vary: two heats of pilot, then the fewest there may be; and no more, ever."""
     monkeypatch.setattr(repetition, "PILOT_HEATS", 2)
-    monkeypatch.setattr("collector.stages.PILOT_HEATS", 2)
+    monkeypatch.setattr("collector.campaign.due_heats.PILOT_HEATS", 2)
     monkeypatch.setattr(repetition, "FEWEST_HEATS", 3)
     monkeypatch.setattr(repetition, "heats_after_pilot", lambda deviation, margin, most: 3 + (deviation > 9))
     chosen = suite("slow", heats=12, group={"repetitions": "pilot"})

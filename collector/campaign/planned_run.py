@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from collector.campaign import Campaign
+from collector.campaign.campaign import Campaign
 from collector.plan.heat_order import Heat, Trial
 from collector.plan.matrix import Cell, Refusal, Suite
 from collector.plan.runner import Description, Entry, Runner

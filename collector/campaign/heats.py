@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from collector.campaign import (
+from collector.campaign.campaign import (
     NEVER_RUN,
     VOIDING,
     Campaign,
@@ -20,6 +20,9 @@ from collector.campaign import (
     read_attempts,
     read_history,
 )
+from collector.campaign.context import Machine, Reporter, Setting
+from collector.campaign.due_heats import Stage, next_stage
+from collector.campaign.planned_run import planned_run
 from collector.datasets.files import DataFiles
 from collector.gate.proofs import GateKey, gate_key
 from collector.gate.prove import GateResult
@@ -27,13 +30,10 @@ from collector.plan.heat_order import Heat, Trial
 from collector.plan.matrix import Cell, Suite
 from collector.plan.runner import read_runner, resolve_command, runner_environment
 from collector.protocol.trial import write_trial
-from collector.records import planned_run
 from collector.run.ingest import PlannedWork, read_run
 from collector.run.inputs import architecture_of, trial_file, write_heat_inputs
 from collector.run.launch import InterruptedCollectionError, Launch
 from collector.run.local_executor import runner_cores
-from collector.setting import Machine, Reporter, Setting
-from collector.stages import Stage, next_stage
 from store.database import Store
 from store.records import RunRow
 

@@ -10,15 +10,15 @@ from collections import Counter
 
 import pytest
 
-from collector.campaign import read_campaigns
-from collector.collect import CollectError, collect
+from collector.campaign.campaign import read_campaigns
+from collector.campaign.collect import CollectError, collect
+from collector.campaign.context import Setting
 from collector.plan.axes import Axes
 from collector.plan.matrix import Group, Suite
 from collector.plan.runner import RUNNERS
 from collector.plan.workload import WORKLOADS
 from collector.run.launch import InterruptedCollectionError, launch_run
 from collector.run.local_executor import LocalExecutor
-from collector.setting import Setting
 from collector.telemetry import Reading
 from store.database import Store
 from tests.conftest import TRAIN_EXAMPLES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.campaign import NEVER_RUN, Campaign, read_history
+from collector.campaign.campaign import NEVER_RUN, Campaign, read_history
 from collector.plan.heat_order import Heat
 from collector.plan.matrix import Cell, Suite
 from collector.plan.repetition import PILOT_HEATS, heats_now, largest_deviation

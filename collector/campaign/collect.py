@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import psutil
 
-from collector.campaign import (
+from collector.campaign.campaign import (
     VOIDING,
     Campaign,
     is_finished,
@@ -20,6 +20,10 @@ from collector.campaign import (
     read_history,
     write_campaign,
 )
+from collector.campaign.context import Machine, Reporter, Setting
+from collector.campaign.due_heats import next_stage
+from collector.campaign.heats import Work, run_heats
+from collector.campaign.planned_run import absent_run
 from collector.gate.convergence import append_outcomes
 from collector.gate.proofs import GateKey, gate_key, proofs_of
 from collector.gate.prove import (
@@ -30,7 +34,6 @@ from collector.gate.prove import (
     gate_entries,
     run_discarded,
 )
-from collector.heats import Work, run_heats
 from collector.plan.heat_order import Heat, plan_heats
 from collector.plan.matrix import Cell, Refusal, Suite, expand_matrix
 from collector.plan.runner import (
@@ -39,9 +42,6 @@ from collector.plan.runner import (
     probe_description,
     read_runner,
 )
-from collector.records import absent_run
-from collector.setting import Machine, Reporter, Setting
-from collector.stages import next_stage
 from store.database import Store
 from store.definition import DefinitionError
 

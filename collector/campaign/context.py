@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from collector.campaign import Campaign
+from collector.campaign.campaign import Campaign
 from collector.datasets.files import DataFiles
 from collector.machine.environment import probe_environment
 from collector.machine.peak_flops import measure_limit
