@@ -57,7 +57,7 @@ format: $(STAMP) ## put the style right
 	$(BIN)/ruff format .
 
 schema: $(STAMP) ## write anew what is made from the types: the schemas of the protocol, the roster of runners
-	$(BIN)/python -m collector.schema
+	$(BIN)/python -m collector.cli.schema
 
 clean: ## remove what was made, but neither results nor toolchains
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from analysis.commands import app as analysis_app
-from collector.commands import app as collector_app
+from collector.cli.main import app as collector_app
 from collector.run.launch import InterruptedCollectionError
 from store.commands import app as store_app
 from store.database import StoreWarning

@@ -24,12 +24,12 @@ from pathlib import Path
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of the reference
     os.environ.setdefault(threads, "1")
 
-from collector.commands import verified_data
+from collector.cli.gate_matrix import alone
+from collector.cli.main import verified_data
 from collector.datasets.files import DataFiles
 from collector.gate import inputs as gate_inputs
 from collector.gate.inputs import gate_trial, read_evidence, write_gate_inputs
 from collector.gate.judge import Check, judge
-from collector.gate_matrix import alone
 from collector.plan.runner import Entry, read_entry, read_runner, resolve_command, runner_environment
 from collector.plan.workload import OPTIMIZERS, Workload, read_workload
 from collector.protocol.events import BuildStop, of_kind, read_events

@@ -24,9 +24,9 @@ import vl_convert
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from collector.cli.gate_matrix import gate_matrix
 from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.datasets.files import DataFiles, Images, read_split
-from collector.gate_matrix import gate_matrix
 from collector.plan.matrix import Cell
 from collector.plan.runner import (
     RunnerUnavailableError,

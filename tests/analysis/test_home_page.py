@@ -12,7 +12,7 @@ import pytest
 from analysis.cells import CellResults, cell_results, headline_cell
 from analysis.home_page import command_again, home_page
 from analysis.results import Results
-from collector.choice import AXES, Choice, choose_suite
+from collector.cli.selection import AXES, Choice, choose_suite
 from collector.plan.heat_order import matrix
 from store.records import GateRow, Row
 from tests.analysis.builders import JAX, PYTORCH, Campaign, contender

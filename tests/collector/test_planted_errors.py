@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.commands import verified_data
+from collector.cli.gate_matrix import alone
+from collector.cli.main import verified_data
 from collector.datasets.files import DataFiles, write_split
 from collector.gate.evidence import EVERY_PART
 from collector.gate.proofs import GateKey, Proof, gate_key
 from collector.gate.prove import GateResult, GateSetting, gate_entries
-from collector.gate_matrix import alone
 from collector.plan.matrix import Cell
 from collector.plan.runner import RUNNERS, Description, Entry
 from collector.plan.workload import OPTIMIZERS, KerasCnn, Mlp, Workload, read_workload

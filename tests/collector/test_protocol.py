@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from collector.cli.schema import PROTOCOL, schemas
 from collector.protocol.trial import TrialError, TrialFile, encode_trial
-from collector.schema import PROTOCOL, schemas
 
 README = (PROTOCOL / "README.md").read_text(encoding="utf-8")
 

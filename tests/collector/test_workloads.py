@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
+from collector.cli.gate_matrix import alone, gate_matrix
 from collector.datasets.dataset import files_in, read_dataset
-from collector.gate_matrix import alone, gate_matrix
 from collector.plan.matrix import MatrixError
 from collector.plan.runner import read_entry
 from collector.plan.workload import Workload, known_workloads, read_workload

@@ -6,7 +6,7 @@ import pytest
 
 from collector.campaign.collect import collect
 from collector.campaign.context import Setting
-from collector.commands import verified_data
+from collector.cli.main import verified_data
 from collector.datasets.files import DataFiles
 from collector.gate.proofs import proofs_of
 from collector.gate.prove import GateSetting, gate_entries

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from collector.data_commands import data_app
+from collector.cli.data_commands import data_app
 from collector.datasets.dataset import (
     Dataset,
     DatasetError,

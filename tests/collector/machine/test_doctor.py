@@ -9,8 +9,8 @@ import pynvml
 import pytest
 from typer.testing import CliRunner
 
-from collector import doctor_commands
-from collector.commands import app
+from collector.cli import doctor_commands
+from collector.cli.main import app
 from collector.machine.doctor import Fact, Place, examine
 from collector.machine.idle import Look
 from collector.machine.tuning import TuningError, list_knobs, restore, tune

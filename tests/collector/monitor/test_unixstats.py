@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from collector.import_commands import import_app
+from collector.cli.import_commands import import_app
 from collector.monitor.unixstats import (
     Curves,
     Point,

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from collector.campaign.collect import collect
-from collector.choice import Choice, choose_suite
+from collector.cli.selection import Choice, choose_suite
 from collector.plan.heat_order import repetition
 from collector.plan.matrix import Group, MatrixError
 from collector.plan.repetition import heats_after_pilot, heats_now, largest_deviation

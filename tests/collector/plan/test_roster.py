@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from collector.commands import app
+from collector.cli.main import app
+from collector.cli.runner_commands import EXACT, SHOWN, exact_row, shown_row, state_lines
 from collector.plan.roster import Found, list_contenders
 from collector.plan.runner import Description, Runner, RunnerError, known_runners, read_runner
 from collector.plan.workload import known_workloads
-from collector.roster_commands import EXACT, SHOWN, exact_row, shown_row, state_lines
 from store.database import Rows
 from store.output import Format, write_rows, write_table
 from store.roster import ROSTER, RosterError, by_reason, read_roster, roster_text

@@ -17,20 +17,20 @@ from rich.table import Table
 from collector.campaign import collect as collection
 from collector.campaign.collect import Summary, collect, gate_cells, probe_machine
 from collector.campaign.context import Setting
-from collector.choice import Choice, choose_suite, refusal_lines, with_choice
-from collector.data_commands import data_app
+from collector.cli.data_commands import data_app
+from collector.cli.doctor_commands import doctor_app
+from collector.cli.gate_matrix import gate_matrix, gate_notes, gate_table
+from collector.cli.import_commands import import_app
+from collector.cli.monitor_commands import monitor_app
+from collector.cli.progress import TerminalReporter
+from collector.cli.runner_commands import roster_app
+from collector.cli.selection import Choice, choose_suite, refusal_lines, with_choice
 from collector.datasets.dataset import probe_dataset, read_dataset
 from collector.datasets.files import DataFiles
-from collector.doctor_commands import doctor_app
-from collector.gate_matrix import gate_matrix, gate_notes, gate_table
-from collector.import_commands import import_app
 from collector.machine.host_lock import host_lock, lock_path
 from collector.machine.idle import DEFAULT_LIMIT_S, wait_for_calm
-from collector.monitor_commands import monitor_app
 from collector.plan.heat_order import Heat, plan_heats
 from collector.plan.matrix import MatrixError, expand_matrix
-from collector.progress import TerminalReporter
-from collector.roster_commands import roster_app
 from collector.run.launch import InterruptedCollectionError
 from collector.run.local_executor import LocalExecutor
 from collector.toolchains.mix import describe_lines, setup_packages
@@ -45,7 +45,7 @@ app.add_typer(import_app, name="import")
 app.add_typer(monitor_app)
 app.add_typer(roster_app)
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parent.parent.parent
 RunnerNames = Annotated[str, typer.Option("--runner", help="Runners, separated by commas.")]
 WorkloadNames = Annotated[str, typer.Option("--workload", help="Workloads, separated by commas.")]
 

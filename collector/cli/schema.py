@@ -13,7 +13,7 @@ from collector.protocol.events import EVENT
 from collector.protocol.trial import TrialFile
 from store.roster import ROSTER, roster_text
 
-PROTOCOL = Path(__file__).parent / "protocol"
+PROTOCOL = Path(__file__).parent.parent / "protocol"
 
 
 def schemas() -> dict[str, str]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from collector.choice import Choice, choose_suite, refusal_lines
-from collector.commands import app
+from collector.cli.main import app
+from collector.cli.selection import Choice, choose_suite, refusal_lines
 from collector.plan.axes import Axes
 from collector.plan.matrix import expand_suite, known_suites, read_suite
 from store.definition import DefinitionError

@@ -8,9 +8,9 @@ import re
 from rich.console import Console
 
 from collector.campaign.campaign import new_campaign
+from collector.cli.progress import TerminalReporter
 from collector.plan.heat_order import plan_heats
 from collector.plan.matrix import Group, Suite, expand_suite
-from collector.progress import TerminalReporter
 from store.records import RunRow
 from tests.store.rows import row
 
@@ -21,7 +21,7 @@ def test_a_heat_that_is_run_again_is_left_to_do_again(monkeypatch):
     suite = Suite(name="some", description="", seed=1, group=[group])
     (heat,) = plan_heats(suite, expand_suite(suite))
     clock_s = iter(range(0, 1000, 4))
-    monkeypatch.setattr("collector.progress.time.monotonic", lambda: next(clock_s))
+    monkeypatch.setattr("collector.cli.progress.time.monotonic", lambda: next(clock_s))
     output = io.StringIO()
     reporter = TerminalReporter(Console(file=output, width=200))
 
