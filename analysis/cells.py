@@ -15,7 +15,7 @@ from analysis.finding import COMPARED_TRACKS, Cell, Finding
 from analysis.groups import Parts
 from analysis.results import Results
 from analysis.sentences import entry_name
-from analysis.variance import pauses_s
+from analysis.statistics.variance import pauses_s
 from store.snapshot import Snapshot
 
 MOST_POINTS = 4000  # of thin lines in one chart: about 300 kB

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from analysis.groups import Table
 from analysis.power import AS_PLANNED, HEATS_FOR_A_VERDICT, MOST_HEATS, Plan, decides_at, fewest_heats
-from analysis.statistics import (
+from analysis.statistics.paired import (
     Effect,
     Floats,
     Interval,

@@ -7,9 +7,9 @@ from typing import Any
 
 from analysis import queries
 from analysis.cells import CellResults
-from analysis.costs import TargetSeconds
 from analysis.prices import Price, Rates
 from analysis.pricing import cost_words, known_seconds, no_price, times_told, with_interval
+from analysis.statistics.target_cost import TargetSeconds
 from analysis.tables import Table
 from analysis.words import seconds
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.comparison import HEATS_FOR_AN_INTERVAL, Comparison, compare, pair_heats
-from analysis.statistics import Interval
+from analysis.statistics.paired import Interval
 
 FRONT_END, LIBRARY = "front end", "library"
 

@@ -30,8 +30,8 @@ from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.groups import Column, Columns, Record, Table, groups, records
 from analysis.power import Plan
 from analysis.sentences import sentence
-from analysis.statistics import Effect, holm
-from analysis.time_to_accuracy import crossings, pooled_epochs, run_costs
+from analysis.statistics.paired import Effect, holm
+from analysis.statistics.time_to_accuracy import crossings, pooled_epochs, run_costs
 
 MIN_HIT_SHARE = 0.9  # of the gated runs, for a headline that says "to the target"
 _FACTS = {"class": "runner_class", "language": "language", "framework": "framework"}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.statistics import Floats
+from analysis.statistics.paired import Floats
 
 HEATS_FOR_A_VERDICT = 10
 MOST_HEATS = 1000  # nobody runs more; a number of heats is looked for up to here

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 import pandas as pd
 
 from analysis import tables
-from analysis.costs import TargetSeconds, target_seconds
 from analysis.finding import Cell, Finding
 from analysis.findings import epochs_to_target, gate_passed
 from analysis.prices import PRICES, Price
-from analysis.statistics import Interval
+from analysis.statistics.paired import Interval
+from analysis.statistics.target_cost import TargetSeconds, target_seconds
 
 TOO_LITTLE = 0.01  # of a currency: its smallest coin
 MANY = 1000

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from analysis.scaling import Law, edge, least
-from analysis.statistics import Floats, Interval, Numbers, positive
+from analysis.statistics.paired import Floats, Interval, Numbers, positive
+from analysis.statistics.scaling_laws import Law, edge, least
 
 FEWEST_PLACES = 4  # one more than it has parameters, so that there is something left to be wrong about
 MOST_COHERENCY = 1.0  # two would then take twice as long as one: nothing that is worth a fit

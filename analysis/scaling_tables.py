@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis import tables
 from analysis.scalability import FEWEST_PLACES, UniversalLaw, preference, universal_law
-from analysis.scaling import FEWEST_PLACES_OF_AMDAHL, Law, amdahl, efficiencies, speed_ups
-from analysis.statistics import Interval
+from analysis.statistics.paired import Interval
+from analysis.statistics.scaling_laws import FEWEST_PLACES_OF_AMDAHL, Law, amdahl, efficiencies, speed_ups
 from analysis.sweeps import AXES, THROUGHPUT, Sweep, sweep_points
 from analysis.tables import Table
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis import tables
 from analysis.cells import CellResults
-from analysis.spending import energy_to_target, phase_resources
+from analysis.statistics.resource_use import energy_to_target, phase_resources
 from analysis.tables import Table
 from analysis.words import seconds
 from store.records import PHASES

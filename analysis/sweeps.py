@@ -14,8 +14,8 @@ from analysis.axis_charts import Axes, axis_lines
 from analysis.cells import CellResults
 from analysis.finding import Cell
 from analysis.render import Chart
-from analysis.scaling import Crossover, crossovers
 from analysis.sentences import seconds
+from analysis.statistics.scaling_laws import Crossover, crossovers
 from analysis.tables import Table
 from analysis.words import cell_words
 

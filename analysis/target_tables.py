@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from analysis import tables
 from analysis.cells import CellResults
 from analysis.decomposition import break_even_epochs
-from analysis.statistics import Effect, Interval
+from analysis.statistics.paired import Effect, Interval
+from analysis.statistics.time_to_accuracy import TimeToAccuracy, observed_times, run_costs, several_targets
 from analysis.tables import Table
-from analysis.time_to_accuracy import TimeToAccuracy, observed_times, run_costs, several_targets
 from analysis.words import seconds
 
 EARLIEST_EPOCHS = 0.1  # lines that cross before start as good as together: that is noise

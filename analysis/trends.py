@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.change_points import Change, change_points, noise
 from analysis.finding import Cell
-from analysis.statistics import Floats, geometric_mean, log_margin
+from analysis.statistics.change_points import Change, change_points, noise
+from analysis.statistics.paired import Floats, geometric_mean, log_margin
 from store.metrics import METRICS
 
 DEFAULT_METRICS = ("train_clock_s", "e2e_clock_s", "memory_peak_bytes")

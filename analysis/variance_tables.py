@@ -11,10 +11,10 @@ from analysis import tables
 from analysis.cells import CLOCK_NAMES, CellResults
 from analysis.comparison import compare, pair_controls
 from analysis.finding import CLOCKS
-from analysis.levels import LEVELS, Components, Level, false_positives, variance_components
+from analysis.statistics.variance import LEVELS as SPREAD_LEVELS
+from analysis.statistics.variance import PlaceEffect, Spread, idle_effect, position_effect, spreads
+from analysis.statistics.variance_components import LEVELS, Components, Level, false_positives, variance_components
 from analysis.tables import Table
-from analysis.variance import LEVELS as SPREAD_LEVELS
-from analysis.variance import PlaceEffect, Spread, idle_effect, position_effect, spreads
 from analysis.words import seconds
 
 SPREAD_NAMES = {

@@ -14,7 +14,7 @@ from analysis.finding import Cell, Finding
 from analysis.findings import gates_of, plan_of
 from analysis.results import Measured
 from analysis.sentences import entry_name
-from analysis.statistics import log_margin
+from analysis.statistics.paired import log_margin
 
 PLANNED_ONCE = 0.05  # the level of tests that are looked at once
 MOST_NAMED = 3  # heats that were left out, and reasons; the rest are counted

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.change_points import change_points
 from analysis.finding import Cell
+from analysis.statistics.change_points import change_points
 from analysis.trends import Kind, Point, Series, find_trends
 from tests.analysis.builders import START
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.power import LOOKS, MOST_HEATS
-from analysis.statistics import Floats
+from analysis.statistics.paired import Floats
 from collector.plan.repetition import PILOT_HEATS as PILOT
 from collector.plan.repetition import heats_after_pilot
 

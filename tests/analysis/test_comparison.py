@@ -23,7 +23,7 @@ from analysis.comparison import (
     pair_heats,
 )
 from analysis.power import MOST_HEATS
-from analysis.statistics import Effect, Interval, mean_effect
+from analysis.statistics.paired import Effect, Interval, mean_effect
 from tests.analysis.builders import JAX, NUMPY, PYTORCH, Campaign, frames_of, run_row
 
 MARGIN = 0.03

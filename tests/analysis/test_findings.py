@@ -11,7 +11,7 @@ import pytest
 from analysis.comparison import Verdict
 from analysis.finding import CLOCKS, Finding
 from analysis.findings import find_all
-from analysis.statistics import holm, log_ratios, mean_effect
+from analysis.statistics.paired import holm, log_ratios, mean_effect
 from store.metrics import METRICS
 from store.records import RunRow
 from tests.analysis.builders import (

@@ -13,9 +13,8 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from analysis.levels import false_positives, nested_variances, seed_effect
 from analysis.scalability import universal_law
-from analysis.statistics import (
+from analysis.statistics.paired import (
     hodges_lehmann,
     holm,
     is_equivalent,
@@ -24,7 +23,8 @@ from analysis.statistics import (
     mean_effect,
     signed_rank_interval,
 )
-from analysis.survival import kaplan_meier, share_interval
+from analysis.statistics.survival import kaplan_meier, share_interval
+from analysis.statistics.variance_components import false_positives, nested_variances, seed_effect
 
 GENERATOR = np.random.default_rng(20260101)
 BASELINE = np.exp(GENERATOR.normal(0, 0.05, 14))

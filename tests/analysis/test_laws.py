@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analysis.comparison import ComparisonError, Verdict
 from analysis.findings import find_all
-from analysis.statistics import StatisticsError
+from analysis.statistics.paired import StatisticsError
 from tests.analysis.builders import JAX, NUMPY, PYTORCH, Campaign, frame, frames_of, run_row
 
 FRAMES = frames_of(Campaign(racers=(PYTORCH, JAX, NUMPY), heats=10).rows())

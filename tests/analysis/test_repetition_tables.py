@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from analysis.cells import cell_results
-from analysis.levels import LEVELS, Components, Level
 from analysis.repetition_tables import (
     ONE_CAMPAIGN,
     heat_overhead_s,
@@ -19,6 +18,7 @@ from analysis.repetition_tables import (
     seed_table,
     widest_words,
 )
+from analysis.statistics.variance_components import LEVELS, Components, Level
 from store.records import RunRow
 from tests.analysis.builders import START, Campaign, frame, run_row
 from tests.analysis.sites import results_of

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.statistics import geometric_mean
+from analysis.statistics.paired import geometric_mean
 from analysis.trends import Kind, Series, find_series, find_trends, stalenesses
 from store.records import EnvironmentRow, Row, RunRow
 from tests.analysis.builders import JAX, PYTORCH, START, Campaign, environment_row, frame, frames_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.statistics import Effect, Floats, Interval, Numbers, StatisticsError, finite
+from analysis.statistics.paired import Effect, Floats, Interval, Numbers, StatisticsError, finite
 
 
 @dataclass(frozen=True, slots=True)

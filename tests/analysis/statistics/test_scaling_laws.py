@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from analysis import scaling
-from analysis.scaling import amdahl, crossovers, efficiencies, speed_ups
-from analysis.statistics import StatisticsError
+from analysis.statistics import scaling_laws
+from analysis.statistics.paired import StatisticsError
+from analysis.statistics.scaling_laws import amdahl, crossovers, efficiencies, speed_ups
 
 PLACES = np.repeat([1.0, 2.0, 4.0, 8.0], 6)
 

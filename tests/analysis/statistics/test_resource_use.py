@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.spending import GIB, energy_to_target, phase_resources
 from analysis.spending_tables import best_known
+from analysis.statistics.resource_use import GIB, energy_to_target, phase_resources
 from tests.analysis.builders import frame, phase_row
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import Effect, Interval, mean_effect
-from analysis.time_to_accuracy import run_costs
+from analysis.statistics.paired import Effect, Interval, mean_effect
+from analysis.statistics.time_to_accuracy import run_costs
 
 HOUR_S = 3600.0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from analysis.statistics import Floats, Interval, StatisticsError, positive
+from analysis.statistics.paired import Floats, Interval, StatisticsError, positive
 
 FEWEST_PLACES_OF_AMDAHL = 3
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.statistics import Floats, Interval, standard_deviation_interval
+from analysis.statistics.paired import Floats, Interval, standard_deviation_interval
 
 CLOCK_COLUMNS = ("train_clock_s", "e2e_clock_s")
 LEVELS = ("heats", "runs", "epochs")

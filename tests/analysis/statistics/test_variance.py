@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.variance import idle_effect, pauses_s, position_effect, spreads
+from analysis.statistics.variance import idle_effect, pauses_s, position_effect, spreads
 from store.records import RunRow
 from tests.analysis.builders import JAX, NUMPY, PYTORCH, START, Campaign, epoch_row, frame, frames_of, run_row
 

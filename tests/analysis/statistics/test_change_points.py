@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis import change_points as module
-from analysis.change_points import change_points, level_shift, noise
-from analysis.statistics import StatisticsError
+from analysis.statistics import change_points as module
+from analysis.statistics.change_points import change_points, level_shift, noise
+from analysis.statistics.paired import StatisticsError
 from tests.analysis.drifting import KINDS, alarm_shares, delays, noise_of
 
 STEP = np.log(1.05)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.groups import Table
-from analysis.statistics import Effect, Interval, mean_effect
-from analysis.survival import kaplan_meier, probability_first, share_interval
+from analysis.statistics.paired import Effect, Interval, mean_effect
+from analysis.statistics.survival import kaplan_meier, probability_first, share_interval
 
 TRAINED = ("completed", "diverged")  # endings that say something about accuracy; a crash or a timeout does not
 

@@ -12,8 +12,8 @@ from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 from statsmodels.stats.proportion import proportion_confint
 
-from analysis.statistics import StatisticsError
-from analysis.survival import kaplan_meier, probability_first, share_interval
+from analysis.statistics.paired import StatisticsError
+from analysis.statistics.survival import kaplan_meier, probability_first, share_interval
 from tests.analysis.test_independent import in_r, listed
 
 times = st.integers(1, 12).map(lambda quarter: quarter / 4)

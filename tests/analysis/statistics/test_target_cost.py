@@ -12,14 +12,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from analysis import costs, pricing
+from analysis import pricing
 from analysis.cells import cell_results
 from analysis.commands import app
 from analysis.cost_tables import cost_part
-from analysis.costs import TargetSeconds, target_seconds
 from analysis.prices import PRICES, Price, PriceError, Rates, read_prices
 from analysis.pricing import cost_words, times_told
-from analysis.statistics import Effect
+from analysis.statistics import target_cost
+from analysis.statistics.paired import Effect
+from analysis.statistics.target_cost import TargetSeconds, target_seconds
 from tests.analysis.builders import JAX, PYTORCH, Campaign, frames_of
 from tests.analysis.sites import results_of, visible_text, write_store
 
@@ -82,7 +83,7 @@ def test_the_interval_covers_the_true_seconds():
         epochs = 2.0 + generator.normal(0, 0.5, 10)
         pooled = Effect(float(epochs.mean()), float(epochs.std(ddof=1)) / math.sqrt(10), 9, 10)
         table = pd.DataFrame({"fixed_s": fixed, "e2e_s_per_epoch": each})
-        held.append(not costs.of_entry("a", table, pooled).interval.excludes(2.0 + 1.2 * 2.0))
+        held.append(not target_cost.of_entry("a", table, pooled).interval.excludes(2.0 + 1.2 * 2.0))
 
     assert 0.92 <= np.mean(held) <= 0.98
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.statistics import Floats, Interval, Numbers, finite
+from analysis.statistics.paired import Floats, Interval, Numbers, finite
 
 FEWEST_VALUES = 15  # that can raise an alarm, however large the change: ranks of fewer could be chance
 FEWEST_OF_A_LEVEL = 2

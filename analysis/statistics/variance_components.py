@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from analysis.statistics import Floats, Interval
+from analysis.statistics.paired import Floats, Interval
 
 LEVELS = ("machines", "campaigns", "heats", "runs", "epochs")
 COLUMNS = {

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.survival import kaplan_meier
-from analysis.time_to_accuracy import (
+from analysis.statistics.survival import kaplan_meier
+from analysis.statistics.time_to_accuracy import (
     crossings,
     observed_times,
     pooled_epochs,

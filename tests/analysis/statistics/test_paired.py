@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import (
+from analysis.statistics.paired import (
     Effect,
     Interval,
     StatisticsError,
@@ -48,7 +48,7 @@ def test_the_examples_in_the_docstrings_are_true(module):
 
 def test_every_formula_of_the_statistics_has_an_example():
     """Doctests are there at all: a module without any would pass the test above."""
-    result = doctest.testmod(importlib.import_module("analysis.statistics"))
+    result = doctest.testmod(importlib.import_module("analysis.statistics.paired"))
 
     assert result.attempted >= 15
 

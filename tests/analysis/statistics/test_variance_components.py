@@ -10,8 +10,14 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from analysis import levels
-from analysis.levels import LEVELS, cheapest_repetitions, false_positives, nested_variances, seed_effect
+from analysis.statistics import variance_components
+from analysis.statistics.variance_components import (
+    LEVELS,
+    cheapest_repetitions,
+    false_positives,
+    nested_variances,
+    seed_effect,
+)
 from tests.analysis.builders import JAX, PYTORCH, Campaign, frame, frames_of, run_row
 
 TRUE = {"machines": 0.20, "campaigns": 0.05, "heats": 0.03, "runs": 0.01, "epochs": 0.02}
@@ -108,7 +114,7 @@ def campaigns(machines=30, each=3, heats=8):
 
 def test_every_level_comes_back():
     """Machines 20 %, campaigns 5 %, heats 3 %, runs 1 %, epochs 2 %."""
-    (found,) = levels.variance_components(*campaigns())
+    (found,) = variance_components.variance_components(*campaigns())
 
     deviations = {level.name: math.sqrt(level.variance) for level in found.levels}
     assert deviations["machines"] == pytest.approx(0.20, rel=0.35)
@@ -123,7 +129,7 @@ def test_every_level_comes_back():
 def test_each_entry_is_a_series_and_a_level_that_does_not_vary_is_not_known():
     """One machine and one campaign say nothing about machines and campaigns; candidates run once per heat."""
     frames = frames_of(Campaign(heats=10).rows())
-    found = {c.key["entry"]: c for c in levels.variance_components(frames.runs, frames.epochs)}
+    found = {c.key["entry"]: c for c in variance_components.variance_components(frames.runs, frames.epochs)}
 
     assert set(found) == {PYTORCH.entry, JAX.entry}
     known = {name: [level.name for level in c.levels if level.is_known] for name, c in found.items()}
@@ -134,20 +140,20 @@ def test_failed_runs_and_an_empty_store_have_no_levels():
     """A crash has no duration."""
     frames = frames_of(Campaign(heats=3, changes={"status": "crashed"}).rows())
 
-    assert levels.variance_components(frames.runs, frames.epochs) == []
-    assert levels.variance_components(frame([], "runs"), frame([], "epochs")) == []
+    assert variance_components.variance_components(frames.runs, frames.epochs) == []
+    assert variance_components.variance_components(frame([], "runs"), frame([], "epochs")) == []
 
 
 @pytest.mark.parametrize("unit", [1e-3, 60.0])
 def test_unit_order_and_duplication_of_series_do_not_matter(unit):
     """Seconds or minutes, in whatever order; a second series changes nothing of the first."""
     runs, epochs = campaigns(machines=3, each=2, heats=3)
-    (one,) = levels.variance_components(runs, epochs)
+    (one,) = variance_components.variance_components(runs, epochs)
     mixed = epochs.assign(train_s=epochs["train_s"] * unit).sample(frac=1, random_state=1)
     other = runs.assign(run_id="x" + runs["run_id"], entry="another:one")
     both = pd.concat([runs.sample(frac=1, random_state=2), other])
     twice = pd.concat([mixed, mixed.assign(run_id="x" + mixed["run_id"])])
-    found = {c.key["entry"]: c for c in levels.variance_components(both, twice)}
+    found = {c.key["entry"]: c for c in variance_components.variance_components(both, twice)}
 
     for components in found.values():
         assert [level.variance for level in components.levels] == pytest.approx(

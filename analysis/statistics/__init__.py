@@ -1,0 +1,1 @@
+"""Pure numbers: intervals, variance, time-to-accuracy, survival, scaling, costs."""
