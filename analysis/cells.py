@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.comparison import Verdict
 from analysis.finding import COMPARED_TRACKS, Cell, Finding
-from analysis.groups import Parts
+from analysis.frames.columns import Parts
 from analysis.results import Results
 from analysis.sentences import entry_name
 from analysis.statistics.variance import pauses_s

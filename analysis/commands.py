@@ -99,7 +99,7 @@ def compare(
 
     Example: deadheat compare python_pytorch julia_stdlib --workload mnist_mlp
     """
-    from analysis.frames import read_measurements
+    from analysis.frames.views import read_measurements
     from analysis.reader import read_measured, read_rates
     from analysis.report import NOTHING_MEASURED
     from analysis.versus import versus

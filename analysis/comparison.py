@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from analysis.groups import Table
+from analysis.frames.columns import Table
 from analysis.power import AS_PLANNED, HEATS_FOR_A_VERDICT, MOST_HEATS, Plan, decides_at, fewest_heats
 from analysis.statistics.paired import (
     Effect,

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import queries
 from analysis.cells import CellResults
-from analysis.prices import Price, Rates
+from analysis.frames.prices import Price, Rates
 from analysis.pricing import cost_words, known_seconds, no_price, times_told, with_interval
 from analysis.statistics.target_cost import TargetSeconds
 from analysis.tables import Table

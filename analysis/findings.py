@@ -27,7 +27,7 @@ from analysis.comparison import (
     usable_runs,
 )
 from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
-from analysis.groups import Column, Columns, Record, Table, groups, records
+from analysis.frames.columns import Column, Columns, Record, Table, groups, records
 from analysis.power import Plan
 from analysis.sentences import sentence
 from analysis.statistics.paired import Effect, holm

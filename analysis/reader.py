@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis import frames, queries
+from analysis import queries
 from analysis.blas import blas_warnings
 from analysis.finding import CLOCKS
+from analysis.frames import views
+from analysis.frames.prices import Rates, read_prices
+from analysis.frames.validity import marked
 from analysis.gate_queries import latest_gates
-from analysis.impossible import marked
-from analysis.prices import Rates, read_prices
 from analysis.results import Measured, Results, ResultsError, measured_of, titles_of
 from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from analysis.words import near
@@ -34,10 +35,10 @@ _VERSIONS_FORM = 'a version in quotes per framework, such as Flux = "0.16.11"'
 def read_measured(store: Store) -> Measured:
     """Return the frames that findings are made of."""
     return measured_of(
-        runs=frames.read_counted_runs(store),
-        epochs=frames.read_epochs(store),
-        unavailable=frames.read_unavailable(store),
-        gates=frames.read_gates(store),
+        runs=views.read_counted_runs(store),
+        epochs=views.read_epochs(store),
+        unavailable=views.read_unavailable(store),
+        gates=views.read_gates(store),
     )
 
 
@@ -47,13 +48,13 @@ def read_results(store: Store, snapshots: Sequence[Snapshot] = ()) -> Results:
     return Results(
         measured=measured,
         findings=measured.findings(),
-        runs=marked(frames.read_runs(store), measured.epochs),
-        phases=frames.read_phases(store),
-        measurements=frames.read_measurements(store),
-        gates=frames.read_latest_gates(store, latest_gates(titles_of(snapshots))),
-        environments=frames.read_environments(store),
+        runs=marked(views.read_runs(store), measured.epochs),
+        phases=views.read_phases(store),
+        measurements=views.read_measurements(store),
+        gates=views.read_latest_gates(store, latest_gates(titles_of(snapshots))),
+        environments=views.read_environments(store),
         aligned=store.query(queries.aligned_readings()),
-        published=frames.read_published(store),
+        published=views.read_published(store),
         studies=read_studies(),
         current_versions=read_current_versions(store),
         prices=read_prices(store.path),
@@ -65,7 +66,7 @@ def read_results(store: Store, snapshots: Sequence[Snapshot] = ()) -> Results:
 
 def snapshots_beside(store: Store) -> list[Snapshot]:
     """Return the snapshots that deadheat brings, without those whose campaigns this store was measured in itself."""
-    own = set(frames.read_runs(store)["campaign_id"])
+    own = set(views.read_runs(store)["campaign_id"])
     return [snapshot for snapshot in read_snapshots() if not own & set(snapshot.campaigns)]
 
 
@@ -76,12 +77,12 @@ def read_suites(folder: Path = SUITES) -> tuple[str, ...]:
 
 def read_machines(store: Store) -> dict[str, str]:
     """Return the machine of each environment, in words."""
-    return machines(frames.read_environments(store))
+    return machines(views.read_environments(store))
 
 
 def read_warnings(store: Store, environment_ids: Collection[str]) -> list[str]:
     """Return what was wrong with some environments."""
-    environments = frames.read_environments(store)
+    environments = views.read_environments(store)
     mine = environments[environments["environment_id"].isin(list(environment_ids))]
     return [words for row in mine.to_dict("records") for words in blas_warnings(row)]
 
@@ -126,7 +127,7 @@ def read_trends(
     ResultsError
         If a metric or the workload is not known.
     """
-    runs, environments = frames.read_counted_runs(store), frames.read_environments(store)
+    runs, environments = views.read_counted_runs(store), views.read_environments(store)
     named = [f"{name}_clock_s" if name in CLOCKS else name for name in metrics]
     if unknown := [name for name in named if name not in METRICS]:
         known = [*CLOCKS, *METRICS]
@@ -140,5 +141,5 @@ def read_trends(
                 f"--workload: got {workload!r}; measured are {', '.join(workloads)}. {near(workload, workloads)}"
             )
         runs = runs[runs["workload"] == workload]
-    found = find_series(runs, environments, frames.read_measurements(store), named or DEFAULT_METRICS)
+    found = find_series(runs, environments, views.read_measurements(store), named or DEFAULT_METRICS)
     return runs, environments, find_trends(found, environments)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis import queries
 from analysis.addresses import file_name
-from analysis.groups import Parts
+from analysis.frames.columns import Parts
 from analysis.run_page import RawFile
 from analysis.site import RunFiles
 

@@ -29,7 +29,7 @@ class Repeat:
 
 
 def repeats(runs: pd.DataFrame) -> dict[Attempt, Repeat]:
-    """Return every attempt that was followed by another one, of runs as `analysis.frames.read_runs` gives them."""
+    """Return every attempt that was followed by another one, of runs as `analysis.frames.views.read_runs` gives them."""
     last = runs.groupby(HEAT)["heat_attempt"].transform("max")
     spoiled = runs[(runs["heat_id"] != "") & (runs["heat_attempt"] < last)]
     attempts = [mine for _, mine in spoiled.groupby([*HEAT, "heat_attempt"])]

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.finding import Finding
 from analysis.findings import find_all
-from analysis.impossible import marked
-from analysis.prices import Price
+from analysis.frames.prices import Price
+from analysis.frames.validity import marked
 from store.roster import Contender
 from store.snapshot import Snapshot
 from store.study import Study
@@ -22,7 +22,7 @@ class ResultsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """The frames that findings are made of (see `analysis.frames`)."""
+    """The frames that findings are made of (see `analysis.frames.views`)."""
 
     runs: pd.DataFrame  # of each heat's last complete attempt
     epochs: pd.DataFrame

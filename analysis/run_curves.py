@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from analysis.groups import Record
+from analysis.frames.columns import Record
 
 GAP_S = 0.5  # between readings, as in store/views/aligned_readings.sql
 CurveData = dict[str, list[dict[str, Any]]]

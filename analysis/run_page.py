@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis import queries, tables
 from analysis.addresses import file_name, source
-from analysis.groups import Record
+from analysis.frames.columns import Record
 from analysis.render import Page, page
 from analysis.repeats import disturbance
 from analysis.run_curves import CurveData, curves_of, sketch_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis import tables
-from analysis.groups import Record
+from analysis.frames.columns import Record
 from analysis.tables import Table, is_absent
 from analysis.words import seconds
 

@@ -11,11 +11,11 @@ import pandas as pd
 from analysis.addresses import STUDIES_ADDRESS, file_name, run_addresses, workload_address
 from analysis.cells import CellResults, cell_results, compared, headline_cell
 from analysis.finding import COMPARED_TRACKS
+from analysis.frames.columns import Parts, Record, records
+from analysis.frames.prices import Rates
 from analysis.gate_page import gate_page
-from analysis.groups import Parts, Record, records
 from analysis.home_page import home_page
 from analysis.pages import empty_page, environments_page, runs_page
-from analysis.prices import Rates
 from analysis.render import Page
 from analysis.repeats import repeat_words, repeats
 from analysis.results import Results

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.comparison_text import comparison_text, newest_first
 from analysis.finding import CLOCKS, Finding
+from analysis.frames.prices import Rates
 from analysis.observations import observed
-from analysis.prices import Rates
 from analysis.pricing import cost_note, known_seconds
 from analysis.report import campaign_order, compared, find_entry, find_metric
 from analysis.results import Measured

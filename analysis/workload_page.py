@@ -24,11 +24,11 @@ from analysis.figures import (
 )
 from analysis.finding import CLOCKS, Cell, Finding
 from analysis.findings import gates_of
+from analysis.frames.prices import Rates
 from analysis.gate_page import DECLINED, is_declined
 from analysis.gate_queries import gates_in
 from analysis.inference import inference_part
 from analysis.power import HEATS_FOR_A_VERDICT
-from analysis.prices import Rates
 from analysis.render import Chart, Page, page
 from analysis.repeats import repeated_words
 from analysis.repetition_tables import levels_part

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.groups import Table
+from analysis.frames.columns import Table
 from analysis.statistics.paired import Effect, Interval, mean_effect
 from analysis.statistics.survival import kaplan_meier, probability_first, share_interval
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.frames import with_entry
+from analysis.frames.views import with_entry
 from store.records import TABLES, EnvironmentRow, EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow
 from store.roster import Contender
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.impossible import marked
+from analysis.frames.validity import marked
 from analysis.results import Results, measured_of
 from store.database import Store
 from store.records import EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow

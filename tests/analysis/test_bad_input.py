@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.commands import app
-from analysis.impossible import STATUS, marked
+from analysis.frames.validity import STATUS, marked
 from analysis.reader import read_results
 from analysis.site import result_pages
 from store.records import EnvironmentRow, EpochRow, Row, RunRow

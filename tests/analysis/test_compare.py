@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from analysis.commands import app
 from analysis.comparison import Verdict
 from analysis.comparison_text import both_ways
+from analysis.frames.prices import Rates
 from analysis.interval_line import interval_line
-from analysis.prices import Rates
 from analysis.report import find_metric
 from analysis.results import ResultsError
 from analysis.versus import Versus, versus

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import queries
-from analysis.groups import Record, records
+from analysis.frames.columns import Record, records
 from analysis.publish import write_runs
 from analysis.reader import read_results
 from analysis.render import Page

@@ -16,7 +16,7 @@ from analysis import pricing
 from analysis.cells import cell_results
 from analysis.commands import app
 from analysis.cost_tables import cost_part
-from analysis.prices import PRICES, Price, PriceError, Rates, read_prices
+from analysis.frames.prices import PRICES, Price, PriceError, Rates, read_prices
 from analysis.pricing import cost_words, times_told
 from analysis.statistics import target_cost
 from analysis.statistics.paired import Effect

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.groups import Columns, Parts, groups
+from analysis.frames.columns import Columns, Parts, groups
 
 FRAME = pd.DataFrame(
     {

@@ -8,20 +8,20 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from analysis import frames
 from analysis.findings import find_all
-from analysis.frames import FrameError
+from analysis.frames import views
+from analysis.frames.views import FrameError
 from store.database import Store
 from store.records import TABLES
 from tests.analysis.builders import JAX, PYTORCH, Campaign, frames_of, gate_row, reading_row, run_row
 
 DAY = date(2026, 1, 2)
 READERS = {
-    "runs": frames.read_runs,
-    "epochs": frames.read_epochs,
-    "phases": frames.read_phases,
-    "gates": frames.read_gates,
-    "environments": frames.read_environments,
+    "runs": views.read_runs,
+    "epochs": views.read_epochs,
+    "phases": views.read_phases,
+    "gates": views.read_gates,
+    "environments": views.read_environments,
 }
 
 
@@ -56,9 +56,9 @@ def test_an_empty_store_gives_empty_frames_with_all_columns(tmp_path, table):
 
 def test_counted_runs_leave_out_the_interrupted_and_the_unavailable(store):
     """Those have frames of their own."""
-    assert len(frames.read_runs(store)) == 6 * 3 + 2
-    assert len(frames.read_counted_runs(store)) == 6 * 3
-    assert frames.read_unavailable(store)["entry"].tolist() == ["elixir_axon:eager"]
+    assert len(views.read_runs(store)) == 6 * 3 + 2
+    assert len(views.read_counted_runs(store)) == 6 * 3
+    assert views.read_unavailable(store)["entry"].tolist() == ["elixir_axon:eager"]
 
 
 def test_findings_from_the_store_are_those_of_the_rows(store):
@@ -66,10 +66,10 @@ def test_findings_from_the_store_are_those_of_the_rows(store):
     rows = Campaign(heats=6).rows()
     expected = frames_of([*rows, run_row(heat_id="", runner="elixir_axon", status="unavailable")])
     ours = find_all(
-        frames.read_counted_runs(store),
-        frames.read_epochs(store),
-        frames.read_unavailable(store),
-        frames.read_gates(store),
+        views.read_counted_runs(store),
+        views.read_epochs(store),
+        views.read_unavailable(store),
+        views.read_gates(store),
     )
     theirs = find_all(expected.runs, expected.epochs, expected.unavailable, expected.gates)
 
@@ -86,7 +86,7 @@ def test_findings_of_an_empty_store_are_none(tmp_path):
         find_all(
             *(
                 read(store)
-                for read in (frames.read_counted_runs, frames.read_epochs, frames.read_unavailable, frames.read_gates)
+                for read in (views.read_counted_runs, views.read_epochs, views.read_unavailable, views.read_gates)
             )
         )
         == []
@@ -104,15 +104,15 @@ def test_the_readings_of_one_run_come_in_their_order(store):
         day=DAY,
     )
 
-    assert frames.read_readings(store, "z")["at_s"].tolist() == [0.1, 0.2, 0.3]
-    assert frames.read_readings(store, other).empty
+    assert views.read_readings(store, "z")["at_s"].tolist() == [0.1, 0.2, 0.3]
+    assert views.read_readings(store, other).empty
 
 
 def test_the_last_gating_of_an_entry_is_the_latest_of_all(store):
     """A repaired runner is no longer refused."""
     later = pd.Timestamp("2026-02-01", tz="UTC").to_pydatetime()
     store.append("gates", [gate_row(gate_id="later", passed=False, gated_at=later)], day=DAY)
-    latest = frames.read_latest_gates(store).set_index("runner")["passed"]
+    latest = views.read_latest_gates(store).set_index("runner")["passed"]
 
     assert not latest["python_pytorch"]
     assert latest["python_jax"]
@@ -128,4 +128,4 @@ class Crippled:
 def test_a_view_that_lost_a_column_is_named():
     """The page would otherwise fail far from the cause."""
     with pytest.raises(FrameError, match="view phases: has no column 'index'; expected the columns of PhaseRow"):
-        frames.read_phases(Crippled())
+        views.read_phases(Crippled())
