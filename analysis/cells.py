@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import Verdict
-from analysis.finding import COMPARED_TRACKS, Cell, Finding
+from analysis.findings.comparison import Verdict
+from analysis.findings.finding import COMPARED_TRACKS, Cell, Finding
 from analysis.frames.columns import Parts
 from analysis.results import Results
 from analysis.sentences import entry_name

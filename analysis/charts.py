@@ -14,7 +14,7 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 
-from analysis.comparison import Verdict
+from analysis.findings.comparison import Verdict
 from store.records import PHASES
 
 Spec = dict[str, Any]

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis import sentences, tables
 from analysis.cells import CellResults
 from analysis.claims import Audited, Judgement
-from analysis.comparison import Verdict
-from analysis.finding import Finding
+from analysis.findings.comparison import Verdict
+from analysis.findings.finding import Finding
 from store.study import Here, Side, Study
 
 EQUAL_RATIO = 1.03  # of medians that no verdict is computed for: the margin of a dead heat

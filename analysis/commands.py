@@ -14,7 +14,7 @@ from store.database import Rows, Store
 from store.output import ESCAPE, Format, write_rows
 
 if TYPE_CHECKING:
-    from analysis.finding import Finding
+    from analysis.findings.finding import Finding
 
 WorkloadOption = Annotated[str | None, typer.Option(help="Only this workload.")]
 
@@ -146,8 +146,8 @@ def trends(
 
     Example: deadheat trends --fail-on-regression
     """
+    from analysis.findings.trends import Kind, stalenesses
     from analysis.reader import read_current_versions, read_trends
-    from analysis.trends import Kind, stalenesses
     from analysis.trends_text import shift_rows, shifts_in, trends_text
 
     opened = open_store(store)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from analysis.comparison import Verdict
-from analysis.finding import Cell, Finding
+from analysis.findings.comparison import Verdict
+from analysis.findings.finding import Cell, Finding
 from analysis.interval_line import interval_line, legend
 from analysis.sentences import difference, entry_name
 from analysis.why import Why

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.finding import Finding
+from analysis.findings.finding import Finding
 from analysis.pages import DataFile
 from analysis.report import exact_rows
 from store import view

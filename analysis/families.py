@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import queries, sentences, tables
 from analysis.cells import CellResults
-from analysis.decomposition import Part, decompose
+from analysis.findings.decomposition import Part, decompose
 from analysis.part_charts import PartPoint, part_intervals
 from analysis.render import Chart
 from analysis.tables import Table

@@ -13,7 +13,7 @@ from analysis.cells import (
     phase_medians,
     thinned,
 )
-from analysis.finding import CLOCKS, Finding
+from analysis.findings.finding import CLOCKS, Finding
 from analysis.render import Chart
 from analysis.words import difference_words, seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.finding import Cell
+from analysis.findings.finding import Cell
 from analysis.queries import literal
 from store.view import VIEWS
 

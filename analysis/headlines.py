@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.finding import Finding
+from analysis.findings.finding import Finding
 from analysis.sentences import entry_name, seconds
 
 LANGUAGES = ("Julia", "Elixir", "Python")  # each has a row, measured or not

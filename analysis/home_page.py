@@ -12,9 +12,9 @@ from markupsafe import Markup
 from analysis import queries, tables
 from analysis.addresses import workload_address
 from analysis.cells import CLOCK_NAMES, CellResults, compared, page_order, placed, verdict_counts
-from analysis.comparison import Verdict
 from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
-from analysis.finding import CLOCKS, Finding
+from analysis.findings.comparison import Verdict
+from analysis.findings.finding import CLOCKS, Finding
 from analysis.gate_page import still_unverified
 from analysis.headlines import KERNELS, LanguageHeadline, language_headlines
 from analysis.render import Page, page

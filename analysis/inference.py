@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import queries, tables
 from analysis.cells import CellResults
-from analysis.finding import Finding
+from analysis.findings.finding import Finding
 from analysis.sweeps import find_sweeps, sweep_charts
 from analysis.tables import Table
 from analysis.words import cell_words, difference_words, seconds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from analysis import tables
-from analysis.comparison import Verdict
-from analysis.finding import Finding
+from analysis.findings.comparison import Verdict
+from analysis.findings.finding import Finding
 from analysis.report import by_cell, why_none
 from analysis.results import Measured
 from analysis.sentences import entry_name

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.comparison import Comparison, Verdict, compare, pair_controls, pair_heats
-from analysis.finding import Finding
+from analysis.findings.comparison import Comparison, Verdict, compare, pair_controls, pair_heats
+from analysis.findings.finding import Finding
 from analysis.why import cell_runs
 from analysis.words import value_words
 from store.metrics import METRICS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.finding import Cell
+from analysis.findings.finding import Cell
 
 CELL_KEYS = (
     "campaign_id", "workload", "mode", "device", "dtype", "batch_size", "threads", "loader_workers", "epochs", "steps",

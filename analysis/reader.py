@@ -11,13 +11,13 @@ import pandas as pd
 
 from analysis import queries
 from analysis.blas import blas_warnings
-from analysis.finding import CLOCKS
+from analysis.findings.finding import CLOCKS
+from analysis.findings.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from analysis.frames import views
 from analysis.frames.prices import Rates, read_prices
 from analysis.frames.validity import marked
 from analysis.gate_queries import latest_gates
 from analysis.results import Measured, Results, ResultsError, measured_of, titles_of
-from analysis.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from analysis.words import near
 from store.metrics import METRICS
 from store.roster import read_roster

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import Verdict
-from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
+from analysis.findings.comparison import Verdict
+from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.results import Measured, ResultsError, latest_campaign
 from analysis.sentences import entry_name, sentence
 from analysis.words import cell_title, difference_words, interval_words, near, value_words

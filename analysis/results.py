@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from analysis.finding import Finding
-from analysis.findings import find_all
+from analysis.findings.find import find_all
+from analysis.findings.finding import Finding
 from analysis.frames.prices import Price
 from analysis.frames.validity import marked
 from store.roster import Contender

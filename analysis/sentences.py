@@ -6,8 +6,8 @@ Absolute values stand beside every ratio.
 
 from __future__ import annotations
 
-from analysis.comparison import Verdict
-from analysis.finding import Finding
+from analysis.findings.comparison import Verdict
+from analysis.findings.finding import Finding
 from analysis.statistics.paired import percent_difference
 
 TIMES_FROM = 3.0  # "200 % longer" is read as "twice as long" by half of its readers: from here on say "3 times"

@@ -10,7 +10,8 @@ import pandas as pd
 
 from analysis.addresses import STUDIES_ADDRESS, file_name, run_addresses, workload_address
 from analysis.cells import CellResults, cell_results, compared, headline_cell
-from analysis.finding import COMPARED_TRACKS
+from analysis.findings.finding import COMPARED_TRACKS
+from analysis.findings.trends import machines
 from analysis.frames.columns import Parts, Record, records
 from analysis.frames.prices import Rates
 from analysis.gate_page import gate_page
@@ -24,7 +25,6 @@ from analysis.run_page import RawFile, RunReadings, run_page
 from analysis.steady_tables import METRICS as STEADY
 from analysis.steady_tables import run_steady_words
 from analysis.studies_page import recipes_of, studies_page
-from analysis.trends import machines
 from analysis.trends_page import trends_page
 from analysis.workload_page import workload_page
 

@@ -12,7 +12,7 @@ from analysis.addresses import STUDIES_ADDRESS, source, workload_address
 from analysis.cells import CellResults
 from analysis.claims_rules import suspicions
 from analysis.claims_section import imported_table, section, summary_table
-from analysis.finding import Cell
+from analysis.findings.finding import Cell
 from analysis.render import Page, page
 from analysis.results import Results
 from analysis.tables import Table

@@ -9,7 +9,7 @@ from datetime import datetime
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis.comparison import Verdict
+from analysis.findings.comparison import Verdict
 
 NOTHING = "–"
 # Shape and word beside every colour; the shapes are those of the forest plot.

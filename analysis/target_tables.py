@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from analysis import tables
 from analysis.cells import CellResults
-from analysis.decomposition import break_even_epochs
+from analysis.findings.decomposition import break_even_epochs
 from analysis.statistics.paired import Effect, Interval
 from analysis.statistics.time_to_accuracy import TimeToAccuracy, observed_times, run_costs, several_targets
 from analysis.tables import Table

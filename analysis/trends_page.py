@@ -9,13 +9,23 @@ import altair as alt
 
 from analysis import tables
 from analysis.charts import TICKS, Spec, finished, rounded
-from analysis.finding import CLOCKS
+from analysis.findings.finding import CLOCKS
+from analysis.findings.trends import (
+    Kind,
+    Series,
+    Staleness,
+    Trend,
+    campaigns,
+    find_series,
+    find_trends,
+    machines,
+    stalenesses,
+)
 from analysis.queries import CELL_KEYS, LATER_KEYS, literal
 from analysis.render import Chart, Page, page
 from analysis.results import Results
 from analysis.sentences import entry_name
 from analysis.tables import Table
-from analysis.trends import Kind, Series, Staleness, Trend, campaigns, find_series, find_trends, machines, stalenesses
 from analysis.trends_text import age_words, others_words, shift_words, shifts_in, summary, too_few_campaigns
 from analysis.words import cell_title, cell_words
 

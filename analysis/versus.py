@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis.comparison_text import comparison_text, newest_first
-from analysis.finding import CLOCKS, Finding
+from analysis.findings.finding import CLOCKS, Finding
 from analysis.frames.prices import Rates
 from analysis.observations import observed
 from analysis.pricing import cost_note, known_seconds

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 from analysis import sentences, tables
-from analysis.finding import Cell, Finding
+from analysis.findings.finding import Cell, Finding
 from analysis.tables import NOTHING, is_absent
 
 DIVISIONS = {

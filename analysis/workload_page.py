@@ -22,13 +22,13 @@ from analysis.figures import (
     phase_chart,
     pooled_epochs,
 )
-from analysis.finding import CLOCKS, Cell, Finding
-from analysis.findings import gates_of
+from analysis.findings.find import gates_of
+from analysis.findings.finding import CLOCKS, Cell, Finding
+from analysis.findings.heats_needed import HEATS_FOR_A_VERDICT
 from analysis.frames.prices import Rates
 from analysis.gate_page import DECLINED, is_declined
 from analysis.gate_queries import gates_in
 from analysis.inference import inference_part
-from analysis.power import HEATS_FOR_A_VERDICT
 from analysis.render import Chart, Page, page
 from analysis.repeats import repeated_words
 from analysis.repetition_tables import levels_part

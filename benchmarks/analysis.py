@@ -23,7 +23,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from analysis.findings import find_all  # noqa: E402
+from analysis.findings.find import find_all  # noqa: E402
 from analysis.frames.views import read_counted_runs, read_epochs, read_gates, read_unavailable  # noqa: E402
 from analysis.statistics.variance_components import variance_components  # noqa: E402
 from benchmarks.analysis_peers import PEERS, Peer  # noqa: E402

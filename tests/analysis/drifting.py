@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.finding import Cell
+from analysis.findings.finding import Cell
+from analysis.findings.trends import Kind, Point, Series, find_trends
 from analysis.statistics.change_points import change_points
-from analysis.trends import Kind, Point, Series, find_trends
 from tests.analysis.builders import START
 
 Table = npt.NDArray[np.float64]

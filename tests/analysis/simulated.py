@@ -1,6 +1,6 @@
 """Simulated campaigns, thousands at once, and the rules of the verdict applied to all of them together.
 
-The rules here are written a second time, over arrays; `test_simulations` holds them against `analysis.comparison`
+The rules here are written a second time, over arrays; `test_simulations` holds them against `analysis.findings.comparison`
 campaign by campaign, and `benchmarks/simulations.py` writes the tables of docs/explanation/simulations.md with them.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.power import LOOKS, MOST_HEATS
+from analysis.findings.heats_needed import LOOKS, MOST_HEATS
 from analysis.statistics.paired import Floats
 from collector.plan.repetition import PILOT_HEATS as PILOT
 from collector.plan.repetition import heats_after_pilot

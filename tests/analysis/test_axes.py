@@ -10,7 +10,7 @@ import pytest
 
 from analysis.cells import cell_results, headline_cell
 from analysis.families import family_medians
-from analysis.finding import Cell
+from analysis.findings.finding import Cell
 from analysis.home_page import verdict_words
 from analysis.render import Page
 from analysis.results import Results

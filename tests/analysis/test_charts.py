@@ -29,7 +29,7 @@ from analysis.charts import (
     theme,
     themes,
 )
-from analysis.comparison import Verdict
+from analysis.findings.comparison import Verdict
 from analysis.run_charts import RUN_CURVES, aligned_rows, run_curve
 from store.records import PHASES
 from tests.analysis.sites import assert_snapshot

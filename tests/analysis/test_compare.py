@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from analysis.commands import app
-from analysis.comparison import Verdict
 from analysis.comparison_text import both_ways
+from analysis.findings.comparison import Verdict
 from analysis.frames.prices import Rates
 from analysis.interval_line import interval_line
 from analysis.report import find_metric

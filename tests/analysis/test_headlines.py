@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from analysis.findings import find_all
+from analysis.findings.find import find_all
 from analysis.headlines import NOT_YET_MEASURED, language_headlines
 from tests.analysis.builders import JAX, JULIA, NUMPY, PYTORCH, Campaign, Racer, frames_of
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.comparison import ComparisonError, Verdict
-from analysis.findings import find_all
+from analysis.findings.comparison import ComparisonError, Verdict
+from analysis.findings.find import find_all
 from analysis.statistics.paired import StatisticsError
 from tests.analysis.builders import JAX, NUMPY, PYTORCH, Campaign, frame, frames_of, run_row
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.commands import app
-from analysis.comparison import Verdict
+from analysis.findings.comparison import Verdict
 from analysis.markdown import COLUMNS, markdown_report, plain
 from analysis.report import NOTHING_MEASURED, latest_findings
 from tests.analysis.builders import JAX, JULIA, PYTORCH, Campaign

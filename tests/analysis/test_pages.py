@@ -16,7 +16,7 @@ import pytest
 from analysis import render
 from analysis.addresses import file_name, run_addresses, source, workload_address
 from analysis.cells import MOST_POINTS, cell_results, headline_cell, median_curve, phase_medians, thinned
-from analysis.comparison import Verdict
+from analysis.findings.comparison import Verdict
 from analysis.gate_page import gate_page
 from analysis.home_page import verdict_words
 from analysis.pages import empty_page

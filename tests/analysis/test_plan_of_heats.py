@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from analysis.comparison import Verdict, decide
-from analysis.findings import plan_of
-from analysis.power import LOOKS, Plan
+from analysis.findings.comparison import Verdict, decide
+from analysis.findings.find import plan_of
+from analysis.findings.heats_needed import LOOKS, Plan
 from tests.analysis.builders import Campaign, frame, frames_of, run_row
 from tests.analysis.simulated import DEAD_HEAT, Machine, is_different, log_seconds, normal, verdicts
 from tests.analysis.test_comparison import comparison_of, spaced

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.commands import app
-from analysis.comparison import Verdict
+from analysis.findings.comparison import Verdict
 from analysis.report import compared, latest_findings
 from analysis.results import Measured, ResultsError
 from store.records import RunRow

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.comparison import Verdict
-from analysis.finding import Cell, Finding
+from analysis.findings.comparison import Verdict
+from analysis.findings.finding import Cell, Finding
 from analysis.sentences import difference, interval, seconds, sentence
 
 CELL = Cell(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.comparison import Verdict, decide, heats_to_decide
+from analysis.findings.comparison import Verdict, decide, heats_to_decide
 from analysis.statistics.paired import hodges_lehmann, mean_effect, signed_rank_interval
 from analysis.statistics.paired import holm as holm_of_one_page
 from tests.analysis.simulated import (

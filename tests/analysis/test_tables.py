@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from analysis.comparison import Verdict
+from analysis.findings.comparison import Verdict
 from analysis.tables import (
     NOTHING,
     VERDICT_MARKS,

@@ -8,7 +8,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from analysis.findings import find_all
+from analysis.findings.find import find_all
 from analysis.frames import views
 from analysis.frames.views import FrameError
 from store.database import Store

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.comparison import (
+from analysis.findings.comparison import (
     Comparison,
     ComparisonError,
     Pairs,
@@ -22,7 +22,7 @@ from analysis.comparison import (
     pair_controls,
     pair_heats,
 )
-from analysis.power import MOST_HEATS
+from analysis.findings.heats_needed import MOST_HEATS
 from analysis.statistics.paired import Effect, Interval, mean_effect
 from tests.analysis.builders import JAX, NUMPY, PYTORCH, Campaign, frames_of, run_row
 

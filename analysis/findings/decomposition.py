@@ -1,6 +1,6 @@
 """Language or library: the same kernels in another language, and the same language on other kernels (pure).
 
-Each difference is paired within heats like any other (`analysis.comparison`); none of them is a verdict.
+Each difference is paired within heats like any other (`analysis.findings.comparison`); none of them is a verdict.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.comparison import HEATS_FOR_AN_INTERVAL, Comparison, compare, pair_heats
+from analysis.findings.comparison import HEATS_FOR_AN_INTERVAL, Comparison, compare, pair_heats
 from analysis.statistics.paired import Interval
 
 FRONT_END, LIBRARY = "front end", "library"

@@ -7,8 +7,8 @@ import doctest
 
 import pytest
 
-from analysis import decomposition
-from analysis.decomposition import FRONT_END, LIBRARY, break_even_epochs, decompose
+from analysis.findings import decomposition
+from analysis.findings.decomposition import FRONT_END, LIBRARY, break_even_epochs, decompose
 from tests.analysis.builders import JAX, NUMPY, PYTORCH, Campaign, frame, frames_of
 
 ELIXIR = dataclasses.replace(

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.findings.trends import Kind, Series, find_series, find_trends, stalenesses
 from analysis.statistics.paired import geometric_mean
-from analysis.trends import Kind, Series, find_series, find_trends, stalenesses
 from store.records import EnvironmentRow, Row, RunRow
 from tests.analysis.builders import JAX, PYTORCH, START, Campaign, environment_row, frame, frames_of
 from tests.analysis.drifting import NOTHING_KNOWN, noise_of, series_of

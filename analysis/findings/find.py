@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison import (
+from analysis.findings.comparison import (
     Comparison,
     Decision,
     Usable,
@@ -26,9 +26,9 @@ from analysis.comparison import (
     pair_heats,
     usable_runs,
 )
-from analysis.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
+from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
+from analysis.findings.heats_needed import Plan
 from analysis.frames.columns import Column, Columns, Record, Table, groups, records
-from analysis.power import Plan
 from analysis.sentences import sentence
 from analysis.statistics.paired import Effect, holm
 from analysis.statistics.time_to_accuracy import crossings, pooled_epochs, run_costs

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.finding import Cell
+from analysis.findings.finding import Cell
 from analysis.statistics.change_points import Change, change_points, noise
 from analysis.statistics.paired import Floats, geometric_mean, log_margin
 from store.metrics import METRICS

@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from analysis.comparison import Verdict
-from analysis.finding import CLOCKS, Finding
-from analysis.findings import find_all
+from analysis.findings.comparison import Verdict
+from analysis.findings.find import find_all
+from analysis.findings.finding import CLOCKS, Finding
 from analysis.statistics.paired import holm, log_ratios, mean_effect
 from store.metrics import METRICS
 from store.records import RunRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.comparison import Verdict
+from analysis.findings.comparison import Verdict
 
 CLOCKS = ("train", "e2e")
 COMPARED_TRACKS = ("closed", "open")  # a study's own recipe (track published) is not gated, and never ranked

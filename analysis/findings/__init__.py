@@ -1,0 +1,1 @@
+"""Comparisons become findings and verdicts; levels over campaigns become trends."""
