@@ -10,11 +10,11 @@ import altair as alt
 import pandas as pd
 
 from analysis import queries, tables
+from analysis.audit.claims import Audited, Judgement, audited
+from analysis.audit.evidence import evidence, verdict
+from analysis.audit.published_numbers import Strength, Suspicion, listed
 from analysis.cells import CellResults
 from analysis.charts import TICKS, Spec, finished
-from analysis.claims import Audited, Judgement, audited
-from analysis.claims_evidence import evidence, verdict
-from analysis.claims_numbers import Strength, Suspicion, listed
 from analysis.render import Chart
 from analysis.tables import Table
 from store.study import Study

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis import queries, tables
 from analysis.addresses import STUDIES_ADDRESS, source, workload_address
+from analysis.audit.table_rules import suspicions
 from analysis.cells import CellResults
-from analysis.claims_rules import suspicions
 from analysis.claims_section import imported_table, section, summary_table
 from analysis.findings.finding import Cell
 from analysis.render import Page, page

@@ -7,10 +7,10 @@ import re
 from functools import cache
 from pathlib import Path
 
+from analysis.audit.claims import Judgement, audited
+from analysis.audit.published_numbers import Strength, Suspicion
+from analysis.audit.table_rules import suspicions
 from analysis.cells import cell_results
-from analysis.claims import Judgement, audited
-from analysis.claims_numbers import Strength, Suspicion
-from analysis.claims_rules import suspicions
 from analysis.claims_section import BASES, bases_chart, imported_table, own_words, summary_table, suspicions_table
 from analysis.reader import read_results
 from analysis.render import Page

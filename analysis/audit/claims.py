@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import pandas as pd
 
-from analysis.claims_numbers import Number, decimals, half_units, numbers_of, shown, words
+from analysis.audit.published_numbers import Number, decimals, half_units, numbers_of, shown, words
 from store.study import Claim, Study
 
 ABOUT = 2.0  # units of the last digit by which a number may differ where the study says "about"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.claims_numbers import Strength, Suspicion, decimals, numbers_of
-from analysis.claims_rules import suspicions, texts_by_row
+from analysis.audit.published_numbers import Strength, Suspicion, decimals, numbers_of
+from analysis.audit.table_rules import suspicions, texts_by_row
 from store import view
 from store.study import published_rows, read_studies
 from tests.analysis.claims_tables import at, cell, table

@@ -1,6 +1,6 @@
 """Suspicious cells of published tables, by what training and its monitors can do at all (pure).
 
-Like the rules of `analysis.claims_rules`, each takes the numbers of one study and knows none.
+Like the rules of `analysis.audit.table_rules`, each takes the numbers of one study and knows none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from analysis.claims_numbers import Number, Strength, Suspicion, grouped, lines_of, shown, words
+from analysis.audit.published_numbers import Number, Strength, Suspicion, grouped, lines_of, shown, words
 
 FAR_BELOW_POINTS = 20.0  # of accuracy under the best of the same column: learning failed
 MORE_ACCURATE_POINTS = 1.0  # from which a clearly larger loss contradicts the accuracy

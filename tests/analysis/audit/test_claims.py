@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from analysis.claims import Audited, Judgement, audited, judged, percent_less, percent_more
+from analysis.audit.claims import Audited, Judgement, audited, judged, percent_less, percent_more
 from store.study import Study, read_studies, read_study
 
 HEAD = """\

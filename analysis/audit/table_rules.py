@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
-from analysis.claims_numbers import (
+from analysis.audit.published_numbers import (
     TIME_UNITS,
     Number,
     Strength,
@@ -25,7 +25,7 @@ from analysis.claims_numbers import (
     significant_digits,
     words,
 )
-from analysis.claims_physics import PHYSICS, monitors_that_never_fall
+from analysis.audit.training_rules import PHYSICS, monitors_that_never_fall
 
 Rule = Callable[[Sequence[Number]], Iterator[Suspicion]]
 

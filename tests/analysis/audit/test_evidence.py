@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from analysis.audit.claims import audited
+from analysis.audit.evidence import Evidence, Outcome, evidence, verdict
 from analysis.cells import cell_results
-from analysis.claims import audited
-from analysis.claims_evidence import Evidence, Outcome, evidence, verdict
 from store.records import MeasurementRow, Row, RunRow
 from store.study import Study, read_studies
 from tests.analysis.builders import JULIA, PYTORCH, Campaign, Racer

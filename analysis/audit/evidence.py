@@ -9,8 +9,8 @@ from enum import StrEnum
 import pandas as pd
 
 from analysis import sentences, tables
+from analysis.audit.claims import Audited, Judgement
 from analysis.cells import CellResults
-from analysis.claims import Audited, Judgement
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Finding
 from store.study import Here, Side, Study
