@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import queries, tables
-from analysis.cells import CellResults
 from analysis.render import Chart
+from analysis.results.cell_results import CellResults
 from analysis.run_charts import aligned_rows
 
 MOST_BANDS = 60  # of phases in one row; beyond, training with its evaluations is one band

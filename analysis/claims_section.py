@@ -13,9 +13,9 @@ from analysis import queries, tables
 from analysis.audit.claims import Audited, Judgement, audited
 from analysis.audit.evidence import evidence, verdict
 from analysis.audit.published_numbers import Strength, Suspicion, listed
-from analysis.cells import CellResults
 from analysis.charts import TICKS, Spec, finished
 from analysis.render import Chart
+from analysis.results.cell_results import CellResults
 from analysis.tables import Table
 from store.study import Study
 

@@ -38,7 +38,7 @@ def site(
     Example: deadheat site --serve
     """
     from analysis.publish import publish_site
-    from analysis.reader import snapshots_beside
+    from analysis.results.reader import snapshots_beside
     from analysis.server import serve_site
     from store.snapshot import SNAPSHOTS
 
@@ -63,9 +63,9 @@ def report(
     Example: deadheat report --markdown > comment.md
     """
     from analysis.markdown import markdown_report
-    from analysis.reader import read_machines, read_measured, read_warnings
     from analysis.report import latest_findings, why_none
-    from analysis.results import ResultsError
+    from analysis.results.reader import read_machines, read_measured, read_warnings
+    from analysis.results.results import ResultsError
 
     if markdown and form is not Format.TABLE:
         raise ResultsError(f"--markdown: got --format {form} too; expected one of the two. Leave one out.")
@@ -100,8 +100,8 @@ def compare(
     Example: deadheat compare python_pytorch julia_stdlib --workload mnist_mlp
     """
     from analysis.frames.views import read_measurements
-    from analysis.reader import read_measured, read_rates
     from analysis.report import NOTHING_MEASURED
+    from analysis.results.reader import read_measured, read_rates
     from analysis.versus import versus
 
     opened = open_store(store)
@@ -147,7 +147,7 @@ def trends(
     Example: deadheat trends --fail-on-regression
     """
     from analysis.findings.trends import Kind, stalenesses
-    from analysis.reader import read_current_versions, read_trends
+    from analysis.results.reader import read_current_versions, read_trends
     from analysis.trends_text import shift_rows, shifts_in, trends_text
 
     opened = open_store(store)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis import queries
-from analysis.cells import CellResults
 from analysis.frames.prices import Price, Rates
 from analysis.pricing import cost_words, known_seconds, no_price, times_told, with_interval
+from analysis.results.cell_results import CellResults
 from analysis.statistics.target_cost import TargetSeconds
 from analysis.tables import Table
 from analysis.words import seconds

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from analysis import queries, sentences, tables
-from analysis.cells import CellResults
 from analysis.findings.decomposition import Part, decompose
 from analysis.part_charts import PartPoint, part_intervals
 from analysis.render import Chart
+from analysis.results.cell_results import CellResults
 from analysis.tables import Table
 from analysis.words import seconds
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import charts, queries, tables
-from analysis.cells import (
+from analysis.findings.finding import CLOCKS, Finding
+from analysis.render import Chart
+from analysis.results.cell_results import (
     CLOCK_NAMES,
     CellResults,
     accuracy_curves,
@@ -13,8 +15,6 @@ from analysis.cells import (
     phase_medians,
     thinned,
 )
-from analysis.findings.finding import CLOCKS, Finding
-from analysis.render import Chart
 from analysis.words import difference_words, seconds
 
 

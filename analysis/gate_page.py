@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from analysis import tables
 from analysis.gate_queries import gates as gates_query
 from analysis.render import Page, page
-from analysis.results import Results, titles_of
+from analysis.results.results import Results, titles_of
 from analysis.sentences import entry_name
 from analysis.tables import Table
 from store.roster import Contender, by_reason

@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 from analysis import queries, tables
 from analysis.addresses import workload_address
-from analysis.cells import CLOCK_NAMES, CellResults, compared, page_order, placed, verdict_counts
 from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import CLOCKS, Finding
 from analysis.gate_page import still_unverified
 from analysis.headlines import KERNELS, LanguageHeadline, language_headlines
 from analysis.render import Page, page
-from analysis.results import Results
+from analysis.results.cell_results import CLOCK_NAMES, CellResults, compared, page_order, placed, verdict_counts
+from analysis.results.results import Results
 from analysis.tables import Table
 from analysis.words import cell_title, difference_words, seconds
 from store.roster import Contender, by_reason

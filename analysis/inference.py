@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis import queries, tables
-from analysis.cells import CellResults
 from analysis.findings.finding import Finding
+from analysis.results.cell_results import CellResults
 from analysis.sweeps import find_sweeps, sweep_charts
 from analysis.tables import Table
 from analysis.words import cell_words, difference_words, seconds

@@ -8,7 +8,7 @@ from analysis import tables
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Finding
 from analysis.report import by_cell, why_none
-from analysis.results import Measured
+from analysis.results.results import Measured
 from analysis.sentences import entry_name
 from analysis.why import why
 from analysis.words import difference_words, interval_words, seconds

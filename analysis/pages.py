@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from analysis import queries, tables
-from analysis.blas import blas_warnings
 from analysis.render import Page, page
 from analysis.repeats import disturbance
-from analysis.results import Results
+from analysis.results.blas_warnings import blas_warnings
+from analysis.results.results import Results
 from analysis.sentences import entry_name
 from analysis.tables import Table
 from analysis.words import seconds

@@ -16,10 +16,10 @@ import filelock
 from analysis import charts, site
 from analysis.downloads import write_downloads
 from analysis.pages import data_page
-from analysis.reader import read_results
 from analysis.readings import read_run_files
 from analysis.render import CHARTS, Chart, Page
-from analysis.results import Results, ResultsError
+from analysis.results.reader import read_results
+from analysis.results.results import Results, ResultsError
 from analysis.run_charts import RUN_CURVES, run_curve
 from analysis.sitebuild import build_site
 from store.database import Store

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from analysis import tables
-from analysis.cells import CellResults
 from analysis.findings.finding import CLOCKS
+from analysis.results.cell_results import CellResults
 from analysis.statistics.variance_components import Components, Level, cheapest_repetitions, seed_effect
 from analysis.tables import Table
 from analysis.variance_tables import components_of, levels_table, same_series

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
-from analysis.results import Measured, ResultsError, latest_campaign
+from analysis.results.results import Measured, ResultsError, latest_campaign
 from analysis.sentences import entry_name, sentence
 from analysis.words import cell_title, difference_words, interval_words, near, value_words
 from store.metrics import METRICS

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis import queries, tables
-from analysis.cells import CellResults
 from analysis.pages import with_disturbances
 from analysis.repeats import Attempt, Repeat, attempt_of, repeats
+from analysis.results.cell_results import CellResults
 from analysis.tables import Table
 from analysis.words import cell_words, seconds
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from analysis.results import ResultsError
+from analysis.results.results import ResultsError
 
 # The site needs nothing from elsewhere and evaluates no text as code; served here it could not.
 POLICY = (

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.addresses import STUDIES_ADDRESS, file_name, run_addresses, workload_address
-from analysis.cells import CellResults, cell_results, compared, headline_cell
 from analysis.findings.finding import COMPARED_TRACKS
 from analysis.findings.trends import machines
 from analysis.frames.columns import Parts, Record, records
@@ -19,7 +18,8 @@ from analysis.home_page import home_page
 from analysis.pages import empty_page, environments_page, runs_page
 from analysis.render import Page
 from analysis.repeats import repeat_words, repeats
-from analysis.results import Results
+from analysis.results.cell_results import CellResults, cell_results, compared, headline_cell
+from analysis.results.results import Results
 from analysis.run_curves import curve_data
 from analysis.run_page import RawFile, RunReadings, run_page
 from analysis.steady_tables import METRICS as STEADY

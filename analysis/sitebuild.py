@@ -6,7 +6,7 @@ import logging
 import os
 from pathlib import Path
 
-from analysis.results import ResultsError
+from analysis.results.results import ResultsError
 from analysis.site import navigation
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import tables
-from analysis.cells import CellResults
+from analysis.results.cell_results import CellResults
 from analysis.statistics.resource_use import energy_to_target, phase_resources
 from analysis.tables import Table
 from analysis.words import seconds

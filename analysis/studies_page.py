@@ -10,11 +10,11 @@ import pandas as pd
 from analysis import queries, tables
 from analysis.addresses import STUDIES_ADDRESS, source, workload_address
 from analysis.audit.table_rules import suspicions
-from analysis.cells import CellResults
 from analysis.claims_section import imported_table, section, summary_table
 from analysis.findings.finding import Cell
 from analysis.render import Page, page
-from analysis.results import Results
+from analysis.results.cell_results import CellResults
+from analysis.results.results import Results
 from analysis.tables import Table
 from analysis.words import optimizer_words, seconds
 from store.study import Study

@@ -11,9 +11,9 @@ import pandas as pd
 
 from analysis import queries, tables
 from analysis.axis_charts import Axes, axis_lines
-from analysis.cells import CellResults
 from analysis.findings.finding import Cell
 from analysis.render import Chart
+from analysis.results.cell_results import CellResults
 from analysis.sentences import seconds
 from analysis.statistics.scaling_laws import Crossover, crossovers
 from analysis.tables import Table

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 
 from analysis import tables
-from analysis.cells import CellResults
 from analysis.findings.decomposition import break_even_epochs
+from analysis.results.cell_results import CellResults
 from analysis.statistics.paired import Effect, Interval
 from analysis.statistics.time_to_accuracy import TimeToAccuracy, observed_times, run_costs, several_targets
 from analysis.tables import Table

@@ -23,7 +23,7 @@ from analysis.findings.trends import (
 )
 from analysis.queries import CELL_KEYS, LATER_KEYS, literal
 from analysis.render import Chart, Page, page
-from analysis.results import Results
+from analysis.results.results import Results
 from analysis.sentences import entry_name
 from analysis.tables import Table
 from analysis.trends_text import age_words, others_words, shift_words, shifts_in, summary, too_few_campaigns

@@ -13,7 +13,7 @@ from analysis.frames.prices import Rates
 from analysis.observations import observed
 from analysis.pricing import cost_note, known_seconds
 from analysis.report import campaign_order, compared, find_entry, find_metric
-from analysis.results import Measured
+from analysis.results.results import Measured
 from analysis.why import cell_runs, why, why_apart
 
 

@@ -12,7 +12,7 @@ from analysis import tables
 from analysis.findings.comparison import HEATS_FOR_AN_INTERVAL, Verdict
 from analysis.findings.find import gates_of, plan_of
 from analysis.findings.finding import Cell, Finding
-from analysis.results import Measured
+from analysis.results.results import Measured
 from analysis.sentences import entry_name
 from analysis.statistics.paired import log_margin
 

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from analysis import queries, tables
 from analysis.addresses import source, workload_address
 from analysis.aligned import aligned_charts
-from analysis.cells import CELL_FIELDS, CLOCK_NAMES, CellResults, page_order, phase_medians, placed, verdict_counts
 from analysis.cost_tables import cost_part
 from analysis.families import families_query, families_table, parts_of
 from analysis.figures import (
@@ -32,6 +31,15 @@ from analysis.inference import inference_part
 from analysis.render import Chart, Page, page
 from analysis.repeats import repeated_words
 from analysis.repetition_tables import levels_part
+from analysis.results.cell_results import (
+    CELL_FIELDS,
+    CLOCK_NAMES,
+    CellResults,
+    page_order,
+    phase_medians,
+    placed,
+    verdict_counts,
+)
 from analysis.run_tables import runs_part
 from analysis.scaling_tables import scaling_tables
 from analysis.spending_tables import best_known, device_memory_table, energy_words, resources_table

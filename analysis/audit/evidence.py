@@ -10,9 +10,9 @@ import pandas as pd
 
 from analysis import sentences, tables
 from analysis.audit.claims import Audited, Judgement
-from analysis.cells import CellResults
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Finding
+from analysis.results.cell_results import CellResults
 from store.study import Here, Side, Study
 
 EQUAL_RATIO = 1.03  # of medians that no verdict is computed for: the margin of a dead heat

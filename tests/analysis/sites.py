@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.frames.validity import marked
-from analysis.results import Results, measured_of
+from analysis.results.results import Results, measured_of
 from store.database import Store
 from store.records import EpochRow, GateRow, MeasurementRow, PhaseRow, ReadingRow, Row, RunRow
 from store.study import published_rows, read_studies

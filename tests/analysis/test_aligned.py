@@ -10,8 +10,8 @@ import pytest
 
 from analysis import queries
 from analysis.aligned import MOST_BANDS, aligned_charts, aligned_means, aligned_phases
-from analysis.cells import CellResults, cell_results
-from analysis.reader import read_results
+from analysis.results.cell_results import CellResults, cell_results
+from analysis.results.reader import read_results
 from analysis.site import result_pages
 from store.database import Store
 from store.records import ReadingRow, Row, RunRow

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.cells import cell_results, headline_cell
 from analysis.families import family_medians
 from analysis.findings.finding import Cell
 from analysis.home_page import verdict_words
 from analysis.render import Page
-from analysis.results import Results
+from analysis.results.cell_results import cell_results, headline_cell
+from analysis.results.results import Results
 from analysis.site import result_pages, run_pages
 from analysis.sweeps import PER_EPOCH, WAIT_SHARE, find_sweeps, sweep_points, sweep_query
 from analysis.words import cell_words

@@ -23,7 +23,7 @@ from analysis.findings.comparison import Verdict
 from analysis.frames.prices import Rates
 from analysis.interval_line import interval_line
 from analysis.report import find_metric
-from analysis.results import ResultsError
+from analysis.results.results import ResultsError
 from analysis.versus import Versus, versus
 from analysis.why import floor_words, left_out, rule_words
 from store.records import EnvironmentRow, GateRow, MeasurementRow, Row, RunRow

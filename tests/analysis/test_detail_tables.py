@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from analysis.cells import CellResults, cell_results
 from analysis.families import parts_of
 from analysis.part_charts import PartPoint, part_intervals
+from analysis.results.cell_results import CellResults, cell_results
 from analysis.scaling_tables import laws_table, scaling_tables, speed_up_table
 from analysis.spending_tables import device_memory_table, energy_words, resources_table
 from analysis.sweeps import Sweep, sweep_words

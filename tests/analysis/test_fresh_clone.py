@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.reader import read_results
+from analysis.results.reader import read_results
 from analysis.site import result_pages
 from store.database import Store
 from store.snapshot import SNAPSHOTS, read_snapshots

@@ -11,8 +11,8 @@ import pytest
 
 from analysis.gate_page import gate_page
 from analysis.gate_queries import gates, latest_gates
-from analysis.reader import read_results
-from analysis.results import titles_of
+from analysis.results.reader import read_results
+from analysis.results.results import titles_of
 from store.database import Store
 from store.records import GateRow
 from tests.analysis.builders import START, contender, gate_row

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from analysis.cells import CellResults, cell_results, headline_cell
 from analysis.home_page import command_again, home_page
-from analysis.results import Results
+from analysis.results.cell_results import CellResults, cell_results, headline_cell
+from analysis.results.results import Results
 from collector.cli.selection import AXES, Choice, choose_suite
 from collector.plan.heat_order import matrix
 from store.records import GateRow, Row

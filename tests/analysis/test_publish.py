@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 from analysis import queries
 from analysis.commands import app
 from analysis.publish import publish_site
-from analysis.reader import read_results
-from analysis.results import ResultsError
+from analysis.results.reader import read_results
+from analysis.results.results import ResultsError
 from analysis.server import site_server
 from store.database import Store, StoreWarning
 from store.export import export

@@ -8,7 +8,6 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from analysis.cells import cell_results
 from analysis.repetition_tables import (
     ONE_CAMPAIGN,
     heat_overhead_s,
@@ -18,6 +17,7 @@ from analysis.repetition_tables import (
     seed_table,
     widest_words,
 )
+from analysis.results.cell_results import cell_results
 from analysis.statistics.variance_components import LEVELS, Components, Level
 from store.records import RunRow
 from tests.analysis.builders import START, Campaign, frame, run_row

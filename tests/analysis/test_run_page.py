@@ -13,9 +13,9 @@ import pytest
 from analysis import queries
 from analysis.frames.columns import Record, records
 from analysis.publish import write_runs
-from analysis.reader import read_results
 from analysis.render import Page
 from analysis.repeats import repeat_words, repeated_words, repeats
+from analysis.results.reader import read_results
 from analysis.run_curves import curve_data, curves_of, sketch
 from analysis.run_page import RawFile, RunReadings, epochs_table, phases_table, run_page
 from analysis.run_sources import account_words, machine_table, source_words

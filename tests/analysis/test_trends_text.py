@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from analysis.commands import app
 from analysis.findings.trends import Kind, Staleness, Trend, find_trends
-from analysis.reader import read_current_versions
-from analysis.results import ResultsError
+from analysis.results.reader import read_current_versions
+from analysis.results.results import ResultsError
 from analysis.trends_page import trends_page
 from analysis.trends_text import shift_rows, shifts_in, stale_words, summary, too_few_campaigns, trends_text
 from store.database import Store

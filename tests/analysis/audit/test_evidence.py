@@ -10,7 +10,7 @@ import pytest
 
 from analysis.audit.claims import audited
 from analysis.audit.evidence import Evidence, Outcome, evidence, verdict
-from analysis.cells import cell_results
+from analysis.results.cell_results import cell_results
 from store.records import MeasurementRow, Row, RunRow
 from store.study import Study, read_studies
 from tests.analysis.builders import JULIA, PYTORCH, Campaign, Racer

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import pricing
-from analysis.cells import cell_results
 from analysis.commands import app
 from analysis.cost_tables import cost_part
 from analysis.frames.prices import PRICES, Price, PriceError, Rates, read_prices
 from analysis.pricing import cost_words, times_told
+from analysis.results.cell_results import cell_results
 from analysis.statistics import target_cost
 from analysis.statistics.paired import Effect
 from analysis.statistics.target_cost import TargetSeconds, target_seconds
@@ -190,7 +190,7 @@ def test_compare_says_the_cost_on_the_e2e_clock_alone(tmp_path):
 
 def test_the_site_shows_it(tmp_path):
     """From the file in the store to the page of the workload."""
-    from analysis.reader import read_results
+    from analysis.results.reader import read_results
     from analysis.site import result_pages
 
     store = write_store(tmp_path / "store", Campaign().rows())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analysis.blas import blas_warnings
+from analysis.results.blas_warnings import blas_warnings
 from analysis.commands import app
 from analysis.pages import environments_page
 from store.records import EnvironmentRow, Row

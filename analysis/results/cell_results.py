@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import COMPARED_TRACKS, Cell, Finding
 from analysis.frames.columns import Parts
-from analysis.results import Results
+from analysis.results.results import Results
 from analysis.sentences import entry_name
 from analysis.statistics.variance import pauses_s
 from store.snapshot import Snapshot

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis import queries
-from analysis.blas import blas_warnings
+from analysis.results.blas_warnings import blas_warnings
 from analysis.findings.finding import CLOCKS
 from analysis.findings.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from analysis.frames import views
 from analysis.frames.prices import Rates, read_prices
 from analysis.frames.validity import marked
 from analysis.gate_queries import latest_gates
-from analysis.results import Measured, Results, ResultsError, measured_of, titles_of
+from analysis.results.results import Measured, Results, ResultsError, measured_of, titles_of
 from analysis.words import near
 from store.metrics import METRICS
 from store.roster import read_roster
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from store.database import Store
 
 CURRENT_VERSIONS = "current_versions.toml"  # in the store's folder
-SUITES = Path(__file__).resolve().parent.parent / "collector" / "suites"
+SUITES = Path(__file__).resolve().parent.parent.parent / "collector" / "suites"
 _VERSIONS_FORM = 'a version in quotes per framework, such as Flux = "0.16.11"'
 
 
