@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import queries, tables
-from analysis.render import Chart
+from analysis.rendering import queries, tables
+from analysis.rendering.render import Chart
+from analysis.rendering.run_charts import aligned_rows
 from analysis.results.cell_results import CellResults
-from analysis.run_charts import aligned_rows
 
 MOST_BANDS = 60  # of phases in one row; beyond, training with its evaluations is one band
 HEADROOM = 1.1

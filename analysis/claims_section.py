@@ -9,14 +9,14 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from analysis import queries, tables
 from analysis.audit.claims import Audited, Judgement, audited
 from analysis.audit.evidence import evidence, verdict
 from analysis.audit.published_numbers import Strength, Suspicion, listed
-from analysis.charts import TICKS, Spec, finished
-from analysis.render import Chart
+from analysis.rendering import queries, tables
+from analysis.rendering.charts import TICKS, Spec, finished
+from analysis.rendering.render import Chart
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
-from analysis.tables import Table
 from store.study import Study
 
 BASES = ("as published", "of the base that the words name", "of the other one")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis import queries
 from analysis.frames.prices import Price, Rates
-from analysis.pricing import cost_words, known_seconds, no_price, times_told, with_interval
+from analysis.rendering import queries
+from analysis.rendering.cost_words import cost_words, known_seconds, no_price, times_told, with_interval
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
 from analysis.statistics.target_cost import TargetSeconds
-from analysis.tables import Table
 from analysis.words import seconds
 
 COLUMNS = ("entry", "runs", "e2e seconds to the target")

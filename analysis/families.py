@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import queries, sentences, tables
 from analysis.findings.decomposition import Part, decompose
-from analysis.part_charts import PartPoint, part_intervals
-from analysis.render import Chart
+from analysis.rendering import queries, tables, wording
+from analysis.rendering.part_charts import PartPoint, part_intervals
+from analysis.rendering.render import Chart
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
-from analysis.tables import Table
 from analysis.words import seconds
 
 COLUMNS = ("train_s_per_epoch", "s_per_step", "examples_per_s", "limit_ratio", "memory_peak_bytes")
@@ -88,10 +88,10 @@ def _part_point(mine: CellResults, part: Part) -> PartPoint:
 
 def _part_words(part: Part) -> str:
     width = part.interval.high - part.interval.low if part.interval else None
-    took = sentences.difference(part.ratio, "", width).removesuffix(" than ").removesuffix(" as long as ")
+    took = wording.difference(part.ratio, "", width).removesuffix(" than ").removesuffix(" as long as ")
     if part.interval is None:
         return took
-    return f"{took} ({sentences.interval(part.interval.low, part.interval.high, part.ratio)})"
+    return f"{took} ({wording.interval(part.interval.low, part.interval.high, part.ratio)})"
 
 
 def families_query(mine: CellResults) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis import charts, queries, tables
 from analysis.findings.finding import CLOCKS, Finding
-from analysis.render import Chart
+from analysis.rendering import charts, queries, tables
+from analysis.rendering.render import Chart
 from analysis.results.cell_results import (
     CLOCK_NAMES,
     CellResults,

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis import tables
-from analysis.gate_queries import gates as gates_query
-from analysis.render import Page, page
+from analysis.rendering import tables
+from analysis.rendering.gate_queries import gates as gates_query
+from analysis.rendering.render import Page, page
+from analysis.rendering.tables import Table
+from analysis.rendering.wording import entry_name
 from analysis.results.results import Results, titles_of
-from analysis.sentences import entry_name
-from analysis.tables import Table
 from store.roster import Contender, by_reason
 
 Row = Mapping[Any, Any]  # of a frame

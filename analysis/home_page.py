@@ -9,21 +9,21 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from analysis import queries, tables
 from analysis.addresses import workload_address
 from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import CLOCKS, Finding
 from analysis.gate_page import still_unverified
-from analysis.headlines import KERNELS, LanguageHeadline, language_headlines
-from analysis.render import Page, page
+from analysis.rendering import queries, tables
+from analysis.rendering.headlines import KERNELS, LanguageHeadline, language_headlines
+from analysis.rendering.render import Page, page
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CLOCK_NAMES, CellResults, compared, page_order, placed, verdict_counts
 from analysis.results.results import Results
-from analysis.tables import Table
 from analysis.words import cell_title, difference_words, seconds
 from store.roster import Contender, by_reason
 
-KERNELS_ALONE = "kernels"  # stands beside the classes of runners: see KERNELS in analysis.headlines
+KERNELS_ALONE = "kernels"  # stands beside the classes of runners: see KERNELS in analysis.rendering.headlines
 CHOSEN = "chosen"  # the suite of a campaign whose runners and workloads were named on the command line
 SUBSET = "_subset"  # ends the name of a suite that was run in small
 # Options of deadheat run that nobody needs to give: columns of a run, and what they are then.

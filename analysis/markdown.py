@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis import tables
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Finding
+from analysis.rendering import tables
+from analysis.rendering.wording import entry_name
 from analysis.report import by_cell, why_none
 from analysis.results.results import Measured
-from analysis.sentences import entry_name
 from analysis.why import why
 from analysis.words import difference_words, interval_words, seconds
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import filelock
 
-from analysis import charts, site
+from analysis import site
 from analysis.downloads import write_downloads
 from analysis.pages import data_page
 from analysis.readings import read_run_files
-from analysis.render import CHARTS, Chart, Page
+from analysis.rendering import charts
+from analysis.rendering.render import CHARTS, Chart, Page
+from analysis.rendering.run_charts import RUN_CURVES, run_curve
 from analysis.results.reader import read_results
 from analysis.results.results import Results, ResultsError
-from analysis.run_charts import RUN_CURVES, run_curve
 from analysis.sitebuild import build_site
 from store.database import Store
 from store.snapshot import Snapshot

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis import queries
 from analysis.addresses import file_name
 from analysis.frames.columns import Parts
+from analysis.rendering import queries
 from analysis.run_page import RawFile
 from analysis.site import RunFiles
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import tables
 from analysis.findings.finding import CLOCKS
+from analysis.rendering import tables
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
 from analysis.statistics.variance_components import Components, Level, cheapest_repetitions, seed_effect
-from analysis.tables import Table
 from analysis.variance_tables import components_of, levels_table, same_series
 
 INSIDE = ("epochs", "runs", "heats")  # of one campaign, from the narrowest; what a campaign costs is not recorded

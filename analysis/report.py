@@ -12,8 +12,8 @@ import pandas as pd
 
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
+from analysis.rendering.wording import entry_name, sentence
 from analysis.results.results import Measured, ResultsError, latest_campaign
-from analysis.sentences import entry_name, sentence
 from analysis.words import cell_title, difference_words, interval_words, near, value_words
 from store.metrics import METRICS
 

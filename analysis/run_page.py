@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis import queries, tables
 from analysis.addresses import file_name, source
 from analysis.frames.columns import Record
-from analysis.render import Page, page
-from analysis.repeats import disturbance
+from analysis.rendering import queries, tables
+from analysis.rendering.render import Page, page
+from analysis.rendering.repeated_heats import disturbance
+from analysis.rendering.tables import Table
+from analysis.rendering.wording import entry_name
 from analysis.run_curves import CurveData, curves_of, sketch_of
 from analysis.run_sources import account_words, machine_table, source_words
-from analysis.sentences import entry_name
-from analysis.tables import Table
 from analysis.words import seconds
 
 FACTS = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analysis import tables
 from analysis.frames.columns import Record
-from analysis.tables import Table, is_absent
+from analysis.rendering import tables
+from analysis.rendering.tables import Table, is_absent
 from analysis.words import seconds
 
 # What a source that could not be had would have given.

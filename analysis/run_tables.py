@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis import queries, tables
 from analysis.pages import with_disturbances
-from analysis.repeats import Attempt, Repeat, attempt_of, repeats
+from analysis.rendering import queries, tables
+from analysis.rendering.repeated_heats import Attempt, Repeat, attempt_of, repeats
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
-from analysis.tables import Table
 from analysis.words import cell_words, seconds
 
 

@@ -16,8 +16,8 @@ from analysis.frames.prices import Rates
 from analysis.gate_page import gate_page
 from analysis.home_page import home_page
 from analysis.pages import empty_page, environments_page, runs_page
-from analysis.render import Page
-from analysis.repeats import repeat_words, repeats
+from analysis.rendering.render import Page
+from analysis.rendering.repeated_heats import repeat_words, repeats
 from analysis.results.cell_results import CellResults, cell_results, compared, headline_cell
 from analysis.results.results import Results
 from analysis.run_curves import curve_data

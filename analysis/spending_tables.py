@@ -7,10 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from analysis import tables
+from analysis.rendering import tables
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
 from analysis.statistics.resource_use import energy_to_target, phase_resources
-from analysis.tables import Table
 from analysis.words import seconds
 from store.records import PHASES
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import queries, tables
+from analysis.rendering import queries, tables
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
-from analysis.tables import Table
 from analysis.target_tables import break_even, cost_medians
 from analysis.words import seconds
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import queries, tables
 from analysis.addresses import STUDIES_ADDRESS, source, workload_address
 from analysis.audit.table_rules import suspicions
 from analysis.claims_section import imported_table, section, summary_table
 from analysis.findings.finding import Cell
-from analysis.render import Page, page
+from analysis.rendering import queries, tables
+from analysis.rendering.render import Page, page
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
 from analysis.results.results import Results
-from analysis.tables import Table
 from analysis.words import optimizer_words, seconds
 from store.study import Study
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import queries, tables
-from analysis.axis_charts import Axes, axis_lines
 from analysis.findings.finding import Cell
-from analysis.render import Chart
+from analysis.rendering import queries, tables
+from analysis.rendering.axis_charts import Axes, axis_lines
+from analysis.rendering.render import Chart
+from analysis.rendering.tables import Table
+from analysis.rendering.wording import seconds
 from analysis.results.cell_results import CellResults
-from analysis.sentences import seconds
 from analysis.statistics.scaling_laws import Crossover, crossovers
-from analysis.tables import Table
 from analysis.words import cell_words
 
 AXES = {"batch_size": "batch size", "threads": "threads", "loader_workers": "loader workers"}

@@ -7,8 +7,6 @@ from typing import Any
 
 import altair as alt
 
-from analysis import tables
-from analysis.charts import TICKS, Spec, finished, rounded
 from analysis.findings.finding import CLOCKS
 from analysis.findings.trends import (
     Kind,
@@ -21,11 +19,13 @@ from analysis.findings.trends import (
     machines,
     stalenesses,
 )
-from analysis.queries import CELL_KEYS, LATER_KEYS, literal
-from analysis.render import Chart, Page, page
+from analysis.rendering import tables
+from analysis.rendering.charts import TICKS, Spec, finished, rounded
+from analysis.rendering.queries import CELL_KEYS, LATER_KEYS, literal
+from analysis.rendering.render import Chart, Page, page
+from analysis.rendering.tables import Table
+from analysis.rendering.wording import entry_name
 from analysis.results.results import Results
-from analysis.sentences import entry_name
-from analysis.tables import Table
 from analysis.trends_text import age_words, others_words, shift_words, shifts_in, summary, too_few_campaigns
 from analysis.words import cell_title, cell_words
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from analysis import tables
 from analysis.findings.trends import Kind, Series, Shift, Staleness, Trend, campaigns
-from analysis.sentences import difference, entry_name, interval
+from analysis.rendering import tables
+from analysis.rendering.wording import difference, entry_name, interval
 from analysis.statistics.change_points import FEWEST_VALUES
 from analysis.words import cell_words, value_words
 from store.metrics import METRICS

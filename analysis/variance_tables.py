@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis import tables
 from analysis.findings.comparison import compare, pair_controls
 from analysis.findings.finding import CLOCKS
+from analysis.rendering import tables
+from analysis.rendering.tables import Table
 from analysis.results.cell_results import CLOCK_NAMES, CellResults
 from analysis.statistics.variance import LEVELS as SPREAD_LEVELS
 from analysis.statistics.variance import PlaceEffect, Spread, idle_effect, position_effect, spreads
 from analysis.statistics.variance_components import LEVELS, Components, Level, false_positives, variance_components
-from analysis.tables import Table
 from analysis.words import seconds
 
 SPREAD_NAMES = {

@@ -11,7 +11,7 @@ from analysis.comparison_text import comparison_text, newest_first
 from analysis.findings.finding import CLOCKS, Finding
 from analysis.frames.prices import Rates
 from analysis.observations import observed
-from analysis.pricing import cost_note, known_seconds
+from analysis.rendering.cost_words import cost_note, known_seconds
 from analysis.report import campaign_order, compared, find_entry, find_metric
 from analysis.results.results import Measured
 from analysis.why import cell_runs, why, why_apart

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from analysis import tables
 from analysis.findings.comparison import HEATS_FOR_AN_INTERVAL, Verdict
 from analysis.findings.find import gates_of, plan_of
 from analysis.findings.finding import Cell, Finding
+from analysis.rendering import tables
+from analysis.rendering.wording import entry_name
 from analysis.results.results import Measured
-from analysis.sentences import entry_name
 from analysis.statistics.paired import log_margin
 
 PLANNED_ONCE = 0.05  # the level of tests that are looked at once

@@ -1,13 +1,13 @@
-"""A cell, a duration, a difference in a few words (pure); `analysis.sentences` has the whole sentences."""
+"""A cell, a duration, a difference in a few words (pure); `analysis.rendering.wording` has the whole sentences."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-from analysis import sentences, tables
 from analysis.findings.finding import Cell, Finding
-from analysis.tables import NOTHING, is_absent
+from analysis.rendering import tables, wording
+from analysis.rendering.tables import NOTHING, is_absent
 
 DIVISIONS = {
     "closed": "closed: given weights and order",
@@ -49,7 +49,7 @@ def optimizer_words(cell: Cell) -> str:
 
 def seconds(value: float | None) -> str:
     """Return seconds to three digits; a dash where there is none."""
-    return NOTHING if value is None or is_absent(value) else sentences.seconds(value)
+    return NOTHING if value is None or is_absent(value) else wording.seconds(value)
 
 
 def value_words(value: float | None, unit: str) -> str:
@@ -75,7 +75,7 @@ def difference_words(finding: Finding) -> str:
     width = None
     if finding.ratio_low is not None and finding.ratio_high is not None:
         width = finding.ratio_high - finding.ratio_low
-    words = sentences.difference(finding.ratio, "", width).strip()
+    words = wording.difference(finding.ratio, "", width).strip()
     return words.removesuffix("than").removesuffix("as").strip().replace(" times as long", " × as long")
 
 
@@ -83,7 +83,7 @@ def interval_words(finding: Finding) -> str:
     """Return the 95 % interval; a dash below six heats."""
     if finding.ratio is None or finding.ratio_low is None or finding.ratio_high is None:
         return NOTHING
-    return sentences.interval(finding.ratio_low, finding.ratio_high, finding.ratio)
+    return wording.interval(finding.ratio_low, finding.ratio_high, finding.ratio)
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from analysis import queries, tables
 from analysis.addresses import source, workload_address
 from analysis.aligned import aligned_charts
 from analysis.cost_tables import cost_part
@@ -26,10 +25,12 @@ from analysis.findings.finding import CLOCKS, Cell, Finding
 from analysis.findings.heats_needed import HEATS_FOR_A_VERDICT
 from analysis.frames.prices import Rates
 from analysis.gate_page import DECLINED, is_declined
-from analysis.gate_queries import gates_in
 from analysis.inference import inference_part
-from analysis.render import Chart, Page, page
-from analysis.repeats import repeated_words
+from analysis.rendering import queries, tables
+from analysis.rendering.gate_queries import gates_in
+from analysis.rendering.render import Chart, Page, page
+from analysis.rendering.repeated_heats import repeated_words
+from analysis.rendering.tables import Table
 from analysis.repetition_tables import levels_part
 from analysis.results.cell_results import (
     CELL_FIELDS,
@@ -45,7 +46,6 @@ from analysis.scaling_tables import scaling_tables
 from analysis.spending_tables import best_known, device_memory_table, energy_words, resources_table
 from analysis.steady_tables import steady_part
 from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables, sweep_words
-from analysis.tables import Table
 from analysis.target_tables import crossings_table, factors_table, targets_table
 from analysis.variance_tables import control_words, place_words, variance_table
 from analysis.words import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds

@@ -8,10 +8,10 @@ from enum import StrEnum
 
 import pandas as pd
 
-from analysis import sentences, tables
 from analysis.audit.claims import Audited, Judgement
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Finding
+from analysis.rendering import tables, wording
 from analysis.results.cell_results import CellResults
 from store.study import Here, Side, Study
 
@@ -113,7 +113,7 @@ def _published(here: Here, sides: tuple[Side, Side], cells: Sequence[CellResults
     for entry in both[:1]:
         values = [_median(mine[mine["entry"] == entry], here) for mine in runs]
         if here.metric == "train_s_per_epoch" and all(value is not None and value > 0 for value in values):
-            words = sentences.difference(float(values[0] or 0) / float(values[1] or 1), f"{sides[1].system}'s")
+            words = wording.difference(float(values[0] or 0) / float(values[1] or 1), f"{sides[1].system}'s")
             name = entry.partition(":")[0]
             parts.append(f"On one entry, {name}, {sides[0].system}'s recipe takes {words}: the other work alone.")
     return " ".join(parts)
@@ -238,7 +238,7 @@ def _median(runs: pd.DataFrame, here: Here) -> float | None:
 
 
 def _entry_words(entry: object, runs: pd.DataFrame, here: Here) -> str:
-    name = sentences.entry_name(str(entry), is_headline=bool(runs["headline"].iloc[0]))
+    name = wording.entry_name(str(entry), is_headline=bool(runs["headline"].iloc[0]))
     return f"{name} {_shown(_median(runs, here), here.metric)} ({tables.count(len(runs), 'run')})"
 
 
@@ -250,5 +250,5 @@ def _shown(value: float | None, metric: str) -> str:
     if metric == "final_test_accuracy":
         return tables.percent(value)
     if metric == "train_s_per_epoch":
-        return sentences.seconds(value)
+        return wording.seconds(value)
     return f"{tables.number(value)} {'cores busy' if metric == 'cpu_cores_busy' else 'examples/s'}"

@@ -29,7 +29,7 @@ from analysis.findings.comparison import (
 from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.findings.heats_needed import Plan
 from analysis.frames.columns import Column, Columns, Record, Table, groups, records
-from analysis.sentences import sentence
+from analysis.rendering.wording import sentence
 from analysis.statistics.paired import Effect, holm
 from analysis.statistics.time_to_accuracy import crossings, pooled_epochs, run_costs
 

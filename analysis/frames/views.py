@@ -67,7 +67,7 @@ def read_gates(store: Store) -> pd.DataFrame:
 def read_latest_gates(store: Store, select: str = "SELECT * FROM latest_gates") -> pd.DataFrame:
     """Return the last result of each entry, workload, optimizer, loader, device, dtype and part (`GateRow`).
 
-    `select` may be another choice of these rows, with further columns: see `analysis.gate_queries`.
+    `select` may be another choice of these rows, with further columns: see `analysis.rendering.gate_queries`.
     """
     order = "runner, variant, workload, optimizer, loader, device, dtype, part"
     return _checked(store.query(f"{select} ORDER BY {order}"), "latest_gates", "gates")

@@ -11,7 +11,7 @@ import pytest
 from analysis.families import family_medians
 from analysis.findings.finding import Cell
 from analysis.home_page import verdict_words
-from analysis.render import Page
+from analysis.rendering.render import Page
 from analysis.results.cell_results import cell_results, headline_cell
 from analysis.results.results import Results
 from analysis.site import result_pages, run_pages

@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 from analysis.families import parts_of
-from analysis.part_charts import PartPoint, part_intervals
+from analysis.rendering.part_charts import PartPoint, part_intervals
 from analysis.results.cell_results import CellResults, cell_results
 from analysis.scaling_tables import laws_table, scaling_tables, speed_up_table
 from analysis.spending_tables import device_memory_table, energy_words, resources_table

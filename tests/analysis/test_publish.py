@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from analysis import queries
 from analysis.commands import app
 from analysis.publish import publish_site
+from analysis.rendering import queries
 from analysis.results.reader import read_results
 from analysis.results.results import ResultsError
 from analysis.server import site_server

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import queries
 from analysis.frames.columns import Record, records
 from analysis.publish import write_runs
-from analysis.render import Page
-from analysis.repeats import repeat_words, repeated_words, repeats
+from analysis.rendering import queries
+from analysis.rendering.render import Page
+from analysis.rendering.repeated_heats import repeat_words, repeated_words, repeats
 from analysis.results.reader import read_results
 from analysis.run_curves import curve_data, curves_of, sketch
 from analysis.run_page import RawFile, RunReadings, epochs_table, phases_table, run_page

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from analysis import pricing
 from analysis.commands import app
 from analysis.cost_tables import cost_part
 from analysis.frames.prices import PRICES, Price, PriceError, Rates, read_prices
-from analysis.pricing import cost_words, times_told
+from analysis.rendering import cost_words
+from analysis.rendering.cost_words import cost_words, times_told
 from analysis.results.cell_results import cell_results
 from analysis.statistics import target_cost
 from analysis.statistics.paired import Effect

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Cell, Finding
-from analysis.sentences import difference, interval, seconds, sentence
+from analysis.rendering.wording import difference, interval, seconds, sentence
 
 CELL = Cell(
     campaign_id="demo-1",

@@ -12,10 +12,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from analysis import tables
-from analysis.charts import Spec
+from analysis.rendering import tables
+from analysis.rendering.charts import Spec
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent.parent / "templates"
 CHARTS = "assets/charts"
 
 

@@ -13,7 +13,8 @@ import vl_convert
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.charts import (
+from analysis.findings.comparison import Verdict
+from analysis.rendering.charts import (
     INKS,
     OKABE_ITO,
     PHASE_COLOURS,
@@ -29,8 +30,7 @@ from analysis.charts import (
     theme,
     themes,
 )
-from analysis.findings.comparison import Verdict
-from analysis.run_charts import RUN_CURVES, aligned_rows, run_curve
+from analysis.rendering.run_charts import RUN_CURVES, aligned_rows, run_curve
 from store.records import PHASES
 from tests.analysis.sites import assert_snapshot
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from analysis.findings.comparison import Verdict
-from analysis.tables import (
+from analysis.rendering.tables import (
     NOTHING,
     VERDICT_MARKS,
     Table,

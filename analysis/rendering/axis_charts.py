@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from analysis.charts import Spec, finished, rounded
+from analysis.rendering.charts import Spec, finished, rounded
 
 HEIGHT = 260
 WIDE = 8.0  # values of entries that lie further apart, as a ratio, need a log axis

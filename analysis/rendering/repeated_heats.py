@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.sentences import entry_name
-from analysis.tables import is_absent
+from analysis.rendering.tables import is_absent
+from analysis.rendering.wording import entry_name
 
 HEAT = ["campaign_id", "heat_id"]
 Attempt = tuple[str, str, int]  # campaign, heat, number

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.findings.finding import Finding
-from analysis.sentences import entry_name, seconds
+from analysis.rendering.wording import entry_name, seconds
 
 LANGUAGES = ("Julia", "Elixir", "Python")  # each has a row, measured or not
 KERNELS = ("C++",)  # the same kernels without the language in front: a lower bound, never a competitor

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from analysis import tables
 from analysis.findings.find import epochs_to_target, gate_passed
 from analysis.findings.finding import Cell, Finding
 from analysis.frames.prices import PRICES, Price
+from analysis.rendering import tables
 from analysis.statistics.paired import Interval
 from analysis.statistics.target_cost import TargetSeconds, target_seconds
 

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from analysis.charts import TICKS, Spec, finished, phase_colour, rounded
+from analysis.rendering.charts import TICKS, Spec, finished, phase_colour, rounded
 from store.records import PHASES
 
 HEIGHT, DEVICE_HEIGHT = 170, 110

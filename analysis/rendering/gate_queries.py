@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from analysis.findings.finding import Cell
-from analysis.queries import literal
+from analysis.rendering.queries import literal
 from store.view import VIEWS
 
 KEYS = ("runner", "variant", "workload", "optimizer", "loader", "device", "dtype")

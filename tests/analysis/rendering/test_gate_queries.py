@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.gate_page import gate_page
-from analysis.gate_queries import gates, latest_gates
+from analysis.rendering.gate_queries import gates, latest_gates
 from analysis.results.reader import read_results
 from analysis.results.results import titles_of
 from store.database import Store

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import altair as alt
 import pandas as pd
 
-from analysis.charts import RATIO_LABEL, ROW_HEIGHT, Spec, finished, ratio_ticks, rounded
+from analysis.rendering.charts import RATIO_LABEL, ROW_HEIGHT, Spec, finished, ratio_ticks, rounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

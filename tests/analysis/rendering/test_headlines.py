@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from analysis.findings.find import find_all
-from analysis.headlines import NOT_YET_MEASURED, language_headlines
+from analysis.rendering.headlines import NOT_YET_MEASURED, language_headlines
 from tests.analysis.builders import JAX, JULIA, NUMPY, PYTORCH, Campaign, Racer, frames_of
 
 FLUX = Racer(runner="julia_flux", variant="cpu", language="Julia", framework="Flux", train_s_per_epoch=1.5)

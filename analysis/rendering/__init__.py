@@ -1,0 +1,1 @@
+"""Charts, tables, queries and wording that pages and terminal share."""
