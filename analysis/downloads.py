@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.findings.finding import Finding
-from analysis.pages import DataFile
+from analysis.pages.listings import DataFile
 from analysis.report import exact_rows
 from store import view
 from store.parquet import columns

@@ -13,9 +13,9 @@ from typing import Any
 
 import filelock
 
-from analysis import site
 from analysis.downloads import write_downloads
-from analysis.pages import data_page
+from analysis.pages import all_pages
+from analysis.pages.listings import data_page
 from analysis.readings import read_run_files
 from analysis.rendering import charts
 from analysis.rendering.render import CHARTS, Chart, Page
@@ -67,7 +67,7 @@ def publish_site(
         docs = work / "docs"
         _copy_pages(docs)
         results = read_results(store, snapshots)
-        pages = site.result_pages(results)
+        pages = all_pages.result_pages(results)
         pages += write_runs(results, store, docs)
         pages.append(data_page(write_downloads(store, results.findings, docs)))
         write_pages(pages, docs, work / ".cache")
@@ -123,7 +123,7 @@ def write_assets(docs: Path, cache: Path) -> None:
 def write_runs(results: Results, store: Store, docs: Path) -> list[Page]:
     """Write the curves and copies of raw files of every run, and return their pages."""
     run_files = read_run_files(store, results.runs, docs)
-    made = site.run_pages(results, run_files)
+    made = all_pages.run_pages(results, run_files)
     for run in made:
         _write(docs / "assets" / "runs" / f"{run.curve_name}.json", _json(run.curve))
     return [run.page for run in made]

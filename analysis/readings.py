@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.addresses import file_name
 from analysis.frames.columns import Parts
+from analysis.pages.addresses import file_name
+from analysis.pages.all_pages import RunFiles
 from analysis.rendering import queries
 from analysis.run_page import RawFile
-from analysis.site import RunFiles
 
 if TYPE_CHECKING:
     from store.database import Store

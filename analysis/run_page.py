@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.addresses import file_name, source
 from analysis.frames.columns import Record
+from analysis.pages.addresses import file_name, source
 from analysis.rendering import queries, tables
 from analysis.rendering.render import Page, page
 from analysis.rendering.repeated_heats import disturbance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.pages import with_disturbances
+from analysis.pages.listings import with_disturbances
 from analysis.rendering import queries, tables
 from analysis.rendering.repeated_heats import Attempt, Repeat, attempt_of, repeats
 from analysis.rendering.tables import Table

@@ -6,8 +6,8 @@ import logging
 import os
 from pathlib import Path
 
+from analysis.pages.all_pages import navigation
 from analysis.results.results import ResultsError
-from analysis.site import navigation
 
 
 def build_site(config: Path, docs: Path, output: Path, *, strict: bool, site_url: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.addresses import source, workload_address
 from analysis.aligned import aligned_charts
 from analysis.cost_tables import cost_part
 from analysis.families import families_query, families_table, parts_of
@@ -24,8 +23,9 @@ from analysis.findings.find import gates_of
 from analysis.findings.finding import CLOCKS, Cell, Finding
 from analysis.findings.heats_needed import HEATS_FOR_A_VERDICT
 from analysis.frames.prices import Rates
-from analysis.gate_page import DECLINED, is_declined
 from analysis.inference import inference_part
+from analysis.pages.addresses import source, workload_address
+from analysis.pages.gate import DECLINED, is_declined
 from analysis.rendering import queries, tables
 from analysis.rendering.gate_queries import gates_in
 from analysis.rendering.render import Chart, Page, page

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from analysis.aligned import MOST_BANDS, aligned_charts, aligned_means, aligned_phases
+from analysis.pages.all_pages import result_pages
 from analysis.rendering import queries
 from analysis.results.cell_results import CellResults, cell_results
 from analysis.results.reader import read_results
-from analysis.site import result_pages
 from store.database import Store
 from store.records import ReadingRow, Row, RunRow
 from tests.analysis.builders import JAX, PYTORCH, Campaign, phase_row, reading_row, run_row

@@ -10,11 +10,11 @@ import pytest
 
 from analysis.families import family_medians
 from analysis.findings.finding import Cell
-from analysis.home_page import verdict_words
+from analysis.pages.all_pages import result_pages, run_pages
+from analysis.pages.home import verdict_words
 from analysis.rendering.render import Page
 from analysis.results.cell_results import cell_results, headline_cell
 from analysis.results.results import Results
-from analysis.site import result_pages, run_pages
 from analysis.sweeps import PER_EPOCH, WAIT_SHARE, find_sweeps, sweep_points, sweep_query
 from analysis.words import cell_words
 from store.database import Store
@@ -242,7 +242,7 @@ def test_every_query_of_these_pages_runs_and_gives_what_is_drawn(tmp_path: Path)
 
 def test_the_page_of_a_recipes_run_leads_to_the_studies() -> None:
     """There is no page of its workload."""
-    from analysis.site import RunFiles
+    from analysis.pages.all_pages import RunFiles
     from tests.analysis.test_run_page import NO_SOURCES, devices
 
     made = run_pages(along(), lambda _: RunFiles(devices=devices(), sources=NO_SOURCES, raw=[]))

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from analysis.commands import app
 from analysis.frames.validity import STATUS, marked
+from analysis.pages.all_pages import result_pages
 from analysis.results.reader import read_results
-from analysis.site import result_pages
 from store.records import EnvironmentRow, EpochRow, Row, RunRow
 from tests.analysis.builders import JAX, PYTORCH, START, Campaign, environment_row, epoch_row, frame, run_row
 from tests.analysis.sites import visible_text, write_store

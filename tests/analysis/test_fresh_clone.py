@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.pages.all_pages import result_pages
 from analysis.results.reader import read_results
-from analysis.site import result_pages
 from store.database import Store
 from store.snapshot import SNAPSHOTS, read_snapshots
 from tests.analysis.sites import visible_text

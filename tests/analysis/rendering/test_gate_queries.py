@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.gate_page import gate_page
+from analysis.pages.gate import gate_page
 from analysis.rendering.gate_queries import gates, latest_gates
 from analysis.results.reader import read_results
 from analysis.results.results import titles_of

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from analysis.results.blas_warnings import blas_warnings
 from analysis.commands import app
-from analysis.pages import environments_page
+from analysis.pages.listings import environments_page
 from store.records import EnvironmentRow, Row
 from tests.analysis.builders import JAX, PYTORCH, Campaign, environment_row
 from tests.analysis.sites import results_of, write_store

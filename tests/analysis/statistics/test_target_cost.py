@@ -190,8 +190,8 @@ def test_compare_says_the_cost_on_the_e2e_clock_alone(tmp_path):
 
 def test_the_site_shows_it(tmp_path):
     """From the file in the store to the page of the workload."""
+    from analysis.pages.all_pages import result_pages
     from analysis.results.reader import read_results
-    from analysis.site import result_pages
 
     store = write_store(tmp_path / "store", Campaign().rows())
     (store.path / PRICES).write_text(LIST)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.home_page import command_again, home_page
+from analysis.pages.home import command_again, home_page
 from analysis.results.cell_results import CellResults, cell_results, headline_cell
 from analysis.results.results import Results
 from collector.cli.selection import AXES, Choice, choose_suite

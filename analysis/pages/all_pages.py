@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.addresses import STUDIES_ADDRESS, file_name, run_addresses, workload_address
 from analysis.findings.finding import COMPARED_TRACKS
 from analysis.findings.trends import machines
 from analysis.frames.columns import Parts, Record, records
 from analysis.frames.prices import Rates
-from analysis.gate_page import gate_page
-from analysis.home_page import home_page
-from analysis.pages import empty_page, environments_page, runs_page
+from analysis.pages.addresses import STUDIES_ADDRESS, file_name, run_addresses, workload_address
+from analysis.pages.gate import gate_page
+from analysis.pages.home import home_page
+from analysis.pages.listings import empty_page, environments_page, runs_page
+from analysis.pages.trends import trends_page
 from analysis.rendering.render import Page
 from analysis.rendering.repeated_heats import repeat_words, repeats
 from analysis.results.cell_results import CellResults, cell_results, compared, headline_cell
@@ -25,7 +26,6 @@ from analysis.run_page import RawFile, RunReadings, run_page
 from analysis.steady_tables import METRICS as STEADY
 from analysis.steady_tables import run_steady_words
 from analysis.studies_page import recipes_of, studies_page
-from analysis.trends_page import trends_page
 from analysis.workload_page import workload_page
 
 

@@ -13,16 +13,16 @@ import markdown
 import pandas as pd
 import pytest
 
-from analysis.addresses import file_name, run_addresses, source, workload_address
 from analysis.findings.comparison import Verdict
-from analysis.gate_page import gate_page
-from analysis.home_page import verdict_words
-from analysis.pages import empty_page
+from analysis.pages.addresses import file_name, run_addresses, source, workload_address
+from analysis.pages.all_pages import navigation, result_pages
+from analysis.pages.gate import gate_page
+from analysis.pages.home import verdict_words
+from analysis.pages.listings import empty_page
 from analysis.rendering import render
 from analysis.rendering.render import Page
 from analysis.results.cell_results import MOST_POINTS, cell_results, headline_cell, median_curve, phase_medians, thinned
 from analysis.results.results import Results
-from analysis.site import navigation, result_pages
 from store.records import GateRow, Row, RunRow
 from store.snapshot import Snapshot
 from tests.analysis.builders import (
