@@ -12,8 +12,8 @@ import pandas as pd
 from analysis.frames.columns import Parts
 from analysis.pages.addresses import file_name
 from analysis.pages.all_pages import RunFiles
+from analysis.pages.run.page import RawFile
 from analysis.rendering import queries
-from analysis.run_page import RawFile
 
 if TYPE_CHECKING:
     from store.database import Store

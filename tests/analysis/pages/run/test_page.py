@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 
 from analysis.frames.columns import Record, records
+from analysis.pages.run.curves import curve_data, curves_of, sketch
+from analysis.pages.run.page import RawFile, RunReadings, epochs_table, phases_table, run_page
+from analysis.pages.run.sources import account_words, machine_table, source_words
 from analysis.publish import write_runs
 from analysis.rendering import queries
 from analysis.rendering.render import Page
 from analysis.rendering.repeated_heats import repeat_words, repeated_words, repeats
 from analysis.results.reader import read_results
-from analysis.run_curves import curve_data, curves_of, sketch
-from analysis.run_page import RawFile, RunReadings, epochs_table, phases_table, run_page
-from analysis.run_sources import account_words, machine_table, source_words
 from store.records import ReadingRow, Row
 from tests.analysis.builders import epoch_row, frame, phase_row, reading_row, run_row
 from tests.analysis.made_gpu_run import RUN_ID, made_gpu_rows

@@ -8,13 +8,13 @@ from typing import Any
 
 from analysis.frames.columns import Record
 from analysis.pages.addresses import file_name, source
+from analysis.pages.run.curves import CurveData, curves_of, sketch_of
+from analysis.pages.run.sources import account_words, machine_table, source_words
 from analysis.rendering import queries, tables
 from analysis.rendering.render import Page, page
 from analysis.rendering.repeated_heats import disturbance
 from analysis.rendering.tables import Table
 from analysis.rendering.wording import entry_name
-from analysis.run_curves import CurveData, curves_of, sketch_of
-from analysis.run_sources import account_words, machine_table, source_words
 from analysis.words import seconds
 
 FACTS = (
