@@ -18,6 +18,7 @@ from analysis.pages.home import home_page
 from analysis.pages.listings import empty_page, environments_page, runs_page
 from analysis.pages.run.curves import curve_data
 from analysis.pages.run.page import RawFile, RunReadings, run_page
+from analysis.pages.studies.page import recipes_of, studies_page
 from analysis.pages.trends import trends_page
 from analysis.rendering.render import Page
 from analysis.rendering.repeated_heats import repeat_words, repeats
@@ -25,7 +26,6 @@ from analysis.results.cell_results import CellResults, cell_results, compared, h
 from analysis.results.results import Results
 from analysis.steady_tables import METRICS as STEADY
 from analysis.steady_tables import run_steady_words
-from analysis.studies_page import recipes_of, studies_page
 from analysis.workload_page import workload_page
 
 

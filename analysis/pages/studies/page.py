@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.audit.table_rules import suspicions
-from analysis.claims_section import imported_table, section, summary_table
 from analysis.findings.finding import Cell
 from analysis.pages.addresses import STUDIES_ADDRESS, source, workload_address
+from analysis.pages.studies.section import imported_table, section, summary_table
 from analysis.rendering import queries, tables
 from analysis.rendering.render import Page, page
 from analysis.rendering.tables import Table

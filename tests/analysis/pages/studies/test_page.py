@@ -10,12 +10,19 @@ from pathlib import Path
 from analysis.audit.claims import Judgement, audited
 from analysis.audit.published_numbers import Strength, Suspicion
 from analysis.audit.table_rules import suspicions
-from analysis.claims_section import BASES, bases_chart, imported_table, own_words, summary_table, suspicions_table
 from analysis.pages.all_pages import result_pages
+from analysis.pages.studies.page import recipe_names, studies_page
+from analysis.pages.studies.section import (
+    BASES,
+    bases_chart,
+    imported_table,
+    own_words,
+    summary_table,
+    suspicions_table,
+)
 from analysis.rendering.render import Page
 from analysis.results.cell_results import cell_results
 from analysis.results.reader import read_results
-from analysis.studies_page import recipe_names, studies_page
 from collector.plan.workload import known_workloads
 from store.database import Store
 from store.study import read_studies
