@@ -20,13 +20,13 @@ from analysis.pages.run.curves import curve_data
 from analysis.pages.run.page import RawFile, RunReadings, run_page
 from analysis.pages.studies.page import recipes_of, studies_page
 from analysis.pages.trends import trends_page
+from analysis.pages.workload.page import workload_page
+from analysis.pages.workload.steady_state import METRICS as STEADY
+from analysis.pages.workload.steady_state import run_steady_words
 from analysis.rendering.render import Page
 from analysis.rendering.repeated_heats import repeat_words, repeats
 from analysis.results.cell_results import CellResults, cell_results, compared, headline_cell
 from analysis.results.results import Results
-from analysis.steady_tables import METRICS as STEADY
-from analysis.steady_tables import run_steady_words
-from analysis.workload_page import workload_page
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import CLOCKS, Finding
 from analysis.pages.addresses import workload_address
 from analysis.pages.gate import still_unverified
+from analysis.pages.workload.figures import both_clocks_query, forest_of_both_clocks, pooled_epochs
 from analysis.rendering import queries, tables
 from analysis.rendering.headlines import KERNELS, LanguageHeadline, language_headlines
 from analysis.rendering.render import Page, page

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from analysis.families import family_medians
 from analysis.findings.finding import Cell
 from analysis.pages.all_pages import result_pages, run_pages
 from analysis.pages.home import verdict_words
+from analysis.pages.workload.families import family_medians
+from analysis.pages.workload.sweeps import PER_EPOCH, WAIT_SHARE, find_sweeps, sweep_points, sweep_query
 from analysis.rendering.render import Page
 from analysis.results.cell_results import cell_results, headline_cell
 from analysis.results.results import Results
-from analysis.sweeps import PER_EPOCH, WAIT_SHARE, find_sweeps, sweep_points, sweep_query
 from analysis.words import cell_words
 from store.database import Store
 from store.records import GateRow, MeasurementRow, RunRow

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from analysis.families import parts_of
+from analysis.pages.workload.families import parts_of
+from analysis.pages.workload.resources import device_memory_table, energy_words, resources_table
+from analysis.pages.workload.scaling import laws_table, scaling_tables, speed_up_table
+from analysis.pages.workload.sweeps import Sweep, sweep_words
+from analysis.pages.workload.targets import crossings_table, factors_table, targets_table
+from analysis.pages.workload.variance import components_of, control_words, levels_table, place_words
 from analysis.rendering.part_charts import PartPoint, part_intervals
 from analysis.results.cell_results import CellResults, cell_results
-from analysis.scaling_tables import laws_table, scaling_tables, speed_up_table
-from analysis.spending_tables import device_memory_table, energy_words, resources_table
-from analysis.sweeps import Sweep, sweep_words
-from analysis.target_tables import crossings_table, factors_table, targets_table
-from analysis.variance_tables import components_of, control_words, levels_table, place_words
 from store.records import PhaseRow, RunRow
 from tests.analysis.builders import JAX, PYTORCH, Campaign
 from tests.analysis.sites import of_workload, results_of

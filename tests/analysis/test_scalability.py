@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from analysis import scalability, scaling_tables
+from analysis import scalability
+from analysis.pages.workload import scaling
+from analysis.pages.workload.scaling import law_cells
 from analysis.scalability import corrected_information, preference, universal_law
-from analysis.scaling_tables import law_cells
 from analysis.statistics.scaling_laws import amdahl
 
 PLACES = np.repeat([1.0, 2.0, 4.0, 8.0, 16.0], 5)

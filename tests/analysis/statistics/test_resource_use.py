@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.spending_tables import best_known
+from analysis.pages.workload.resources import best_known
 from analysis.statistics.resource_use import GIB, energy_to_target, phase_resources
 from tests.analysis.builders import frame, phase_row
 

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.commands import app
-from analysis.cost_tables import cost_part
 from analysis.frames.prices import PRICES, Price, PriceError, Rates, read_prices
+from analysis.pages.workload.cost import cost_part
 from analysis.rendering import cost_words
 from analysis.rendering.cost_words import cost_words, times_told
 from analysis.results.cell_results import cell_results

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from analysis.repetition_tables import (
+from analysis.pages.workload.repetition import (
     ONE_CAMPAIGN,
     heat_overhead_s,
     levels_part,

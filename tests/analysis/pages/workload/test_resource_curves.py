@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.aligned import MOST_BANDS, aligned_charts, aligned_means, aligned_phases
 from analysis.pages.all_pages import result_pages
+from analysis.pages.workload.resource_curves import MOST_BANDS, aligned_charts, aligned_means, aligned_phases
 from analysis.rendering import queries
 from analysis.results.cell_results import CellResults, cell_results
 from analysis.results.reader import read_results

@@ -7,11 +7,11 @@ import doctest
 
 import pytest
 
-from analysis import steady_tables
 from analysis.pages.all_pages import RunFiles, result_pages, run_pages
+from analysis.pages.workload import steady_state
+from analysis.pages.workload.steady_state import run_steady_words, steady_table, steady_words
 from analysis.results.cell_results import cell_results
 from analysis.results.reader import read_results
-from analysis.steady_tables import run_steady_words, steady_table, steady_words
 from store.records import MeasurementRow, RunRow
 from tests.analysis.builders import JAX, PYTORCH, Campaign, frame
 from tests.analysis.sites import results_of, visible_text, write_store

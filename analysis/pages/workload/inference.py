@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.findings.finding import Finding
+from analysis.pages.workload.sweeps import find_sweeps, sweep_charts
 from analysis.rendering import queries, tables
 from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
-from analysis.sweeps import find_sweeps, sweep_charts
 from analysis.words import cell_words, difference_words, seconds
 
 LATENCIES = ("infer_latency_p50_s", "infer_latency_p95_s")

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.findings.finding import CLOCKS
+from analysis.pages.workload.variance import components_of, levels_table, same_series
 from analysis.rendering import tables
 from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
 from analysis.statistics.variance_components import Components, Level, cheapest_repetitions, seed_effect
-from analysis.variance_tables import components_of, levels_table, same_series
 
 INSIDE = ("epochs", "runs", "heats")  # of one campaign, from the narrowest; what a campaign costs is not recorded
 NEGLIGIBLE_S = 1e-9

@@ -8,10 +8,15 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.aligned import aligned_charts
-from analysis.cost_tables import cost_part
-from analysis.families import families_query, families_table, parts_of
-from analysis.figures import (
+from analysis.findings.find import gates_of
+from analysis.findings.finding import CLOCKS, Cell, Finding
+from analysis.findings.heats_needed import HEATS_FOR_A_VERDICT
+from analysis.frames.prices import Rates
+from analysis.pages.addresses import source, workload_address
+from analysis.pages.gate import DECLINED, is_declined
+from analysis.pages.workload.cost import cost_part
+from analysis.pages.workload.families import families_query, families_table, parts_of
+from analysis.pages.workload.figures import (
     accuracy_chart,
     findings_query,
     forest_chart,
@@ -19,19 +24,21 @@ from analysis.figures import (
     phase_chart,
     pooled_epochs,
 )
-from analysis.findings.find import gates_of
-from analysis.findings.finding import CLOCKS, Cell, Finding
-from analysis.findings.heats_needed import HEATS_FOR_A_VERDICT
-from analysis.frames.prices import Rates
-from analysis.inference import inference_part
-from analysis.pages.addresses import source, workload_address
-from analysis.pages.gate import DECLINED, is_declined
+from analysis.pages.workload.inference import inference_part
+from analysis.pages.workload.repetition import levels_part
+from analysis.pages.workload.resource_curves import aligned_charts
+from analysis.pages.workload.resources import best_known, device_memory_table, energy_words, resources_table
+from analysis.pages.workload.runs import runs_part
+from analysis.pages.workload.scaling import scaling_tables
+from analysis.pages.workload.steady_state import steady_part
+from analysis.pages.workload.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables, sweep_words
+from analysis.pages.workload.targets import crossings_table, factors_table, targets_table
+from analysis.pages.workload.variance import control_words, place_words, variance_table
 from analysis.rendering import queries, tables
 from analysis.rendering.gate_queries import gates_in
 from analysis.rendering.render import Chart, Page, page
 from analysis.rendering.repeated_heats import repeated_words
 from analysis.rendering.tables import Table
-from analysis.repetition_tables import levels_part
 from analysis.results.cell_results import (
     CELL_FIELDS,
     CLOCK_NAMES,
@@ -41,13 +48,6 @@ from analysis.results.cell_results import (
     placed,
     verdict_counts,
 )
-from analysis.run_tables import runs_part
-from analysis.scaling_tables import scaling_tables
-from analysis.spending_tables import best_known, device_memory_table, energy_words, resources_table
-from analysis.steady_tables import steady_part
-from analysis.sweeps import AXES, Sweep, find_sweeps, sweep_charts, sweep_tables, sweep_words
-from analysis.target_tables import crossings_table, factors_table, targets_table
-from analysis.variance_tables import control_words, place_words, variance_table
 from analysis.words import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
 from store.records import PHASES
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.pages.workload.targets import break_even, cost_medians
 from analysis.rendering import queries, tables
 from analysis.rendering.tables import Table
 from analysis.results.cell_results import CellResults
-from analysis.target_tables import break_even, cost_medians
 from analysis.words import seconds
 
 METRICS = ("is_steady", "steady_after_s", "steady_step_s")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.pages.workload.sweeps import AXES, THROUGHPUT, Sweep, sweep_points
 from analysis.rendering import tables
 from analysis.rendering.tables import Table
 from analysis.scalability import FEWEST_PLACES, UniversalLaw, preference, universal_law
 from analysis.statistics.paired import Interval
 from analysis.statistics.scaling_laws import FEWEST_PLACES_OF_AMDAHL, Law, amdahl, efficiencies, speed_ups
-from analysis.sweeps import AXES, THROUGHPUT, Sweep, sweep_points
 
 COUNTED = ("threads", "loader_workers")  # axes of which more of the same work side by side; a batch is no worker
 LAW_COLUMNS = ("entry", "Amdahl: serial share", "universal: contention", "coherency", "fastest with", "described by")
