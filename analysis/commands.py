@@ -37,9 +37,9 @@ def site(
 
     Example: deadheat site --serve
     """
-    from analysis.publish import publish_site
+    from analysis.publish.publish import publish_site
+    from analysis.publish.server import serve_site
     from analysis.results.reader import snapshots_beside
-    from analysis.server import serve_site
     from store.snapshot import SNAPSHOTS
 
     beside = snapshots_beside(Store(store)) if snapshots else []

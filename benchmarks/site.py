@@ -17,8 +17,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from analysis.publish import publish_site  # noqa: E402
-from analysis.sitebuild import build_site  # noqa: E402
+from analysis.publish.mkdocs_build import build_site  # noqa: E402
+from analysis.publish.publish import publish_site  # noqa: E402
 from tests.analysis.builders import JAX, JULIA, NUMPY, PYTORCH, Campaign  # noqa: E402
 from tests.analysis.sites import write_store  # noqa: E402
 

@@ -17,8 +17,8 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.wait import WebDriverWait
 
-from analysis.publish import publish_site
-from analysis.server import site_server
+from analysis.publish.publish import publish_site
+from analysis.publish.server import site_server
 from tests.analysis.axes import axes_rows
 from tests.analysis.made_gpu_run import made_gpu_rows
 from tests.analysis.sites import small_rows, write_store

@@ -14,7 +14,7 @@ from analysis.frames.columns import Record, records
 from analysis.pages.run.curves import curve_data, curves_of, sketch
 from analysis.pages.run.page import RawFile, RunReadings, epochs_table, phases_table, run_page
 from analysis.pages.run.sources import account_words, machine_table, source_words
-from analysis.publish import write_runs
+from analysis.publish.publish import write_runs
 from analysis.rendering import queries
 from analysis.rendering.render import Page
 from analysis.rendering.repeated_heats import repeat_words, repeated_words, repeats

@@ -20,11 +20,11 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.commands import app
-from analysis.publish import publish_site
+from analysis.publish.publish import publish_site
+from analysis.publish.server import site_server
 from analysis.rendering import queries
 from analysis.results.reader import read_results
 from analysis.results.results import ResultsError
-from analysis.server import site_server
 from store.database import Store, StoreWarning
 from store.export import export
 from store.records import TABLES, RunRow

@@ -13,21 +13,21 @@ from typing import Any
 
 import filelock
 
-from analysis.downloads import write_downloads
 from analysis.pages import all_pages
 from analysis.pages.listings import data_page
-from analysis.readings import read_run_files
+from analysis.publish.downloads import write_downloads
+from analysis.publish.mkdocs_build import build_site
+from analysis.publish.run_files import read_run_files
 from analysis.rendering import charts
 from analysis.rendering.render import CHARTS, Chart, Page
 from analysis.rendering.run_charts import RUN_CURVES, run_curve
 from analysis.results.reader import read_results
 from analysis.results.results import Results, ResultsError
-from analysis.sitebuild import build_site
 from store.database import Store
 from store.snapshot import Snapshot
 
-PROJECT = Path(__file__).resolve().parent.parent
-ASSETS = Path(__file__).parent / "assets"
+PROJECT = Path(__file__).resolve().parent.parent.parent
+ASSETS = Path(__file__).parent.parent / "assets"
 PROTOCOL = PROJECT / "collector" / "protocol" / "README.md"
 STILL_WIDTH = 720
 VEGA_LITE = "6.4"

@@ -1,0 +1,1 @@
+"""The only writer of the site: pages, charts, downloads, mkdocs and the local server."""
