@@ -62,10 +62,10 @@ def report(
 
     Example: deadheat report --markdown > comment.md
     """
-    from analysis.markdown import markdown_report
-    from analysis.report import latest_findings, why_none
     from analysis.results.reader import read_machines, read_measured, read_warnings
     from analysis.results.results import ResultsError
+    from analysis.terminal.markdown import markdown_report
+    from analysis.terminal.report import latest_findings, why_none
 
     if markdown and form is not Format.TABLE:
         raise ResultsError(f"--markdown: got --format {form} too; expected one of the two. Leave one out.")
@@ -100,9 +100,9 @@ def compare(
     Example: deadheat compare python_pytorch julia_stdlib --workload mnist_mlp
     """
     from analysis.frames.views import read_measurements
-    from analysis.report import NOTHING_MEASURED
     from analysis.results.reader import read_measured, read_rates
-    from analysis.versus import versus
+    from analysis.terminal.compare import versus
+    from analysis.terminal.report import NOTHING_MEASURED
 
     opened = open_store(store)
     if opened.is_empty():
@@ -148,7 +148,7 @@ def trends(
     """
     from analysis.findings.trends import Kind, stalenesses
     from analysis.results.reader import read_current_versions, read_trends
-    from analysis.trends_text import shift_rows, shifts_in, trends_text
+    from analysis.terminal.trends_text import shift_rows, shifts_in, trends_text
 
     opened = open_store(store)
     current = read_current_versions(opened, versions)
@@ -166,7 +166,7 @@ def trends(
 
 def _write(findings: Sequence[Finding], form: Format, why_none: str) -> None:
     """Write findings: for people a table and the sentences, for programs every field."""
-    from analysis import report as made
+    from analysis.terminal import report as made
 
     if form is not Format.TABLE:
         columns, values = made.exact_rows(findings)

@@ -26,7 +26,7 @@ from analysis.rendering.render import Chart, Page, page
 from analysis.rendering.tables import Table
 from analysis.rendering.wording import entry_name
 from analysis.results.results import Results
-from analysis.trends_text import age_words, others_words, shift_words, shifts_in, summary, too_few_campaigns
+from analysis.terminal.trends_text import age_words, others_words, shift_words, shifts_in, summary, too_few_campaigns
 from analysis.words import cell_title, cell_words
 
 HEIGHT = 180

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from analysis.findings.finding import Finding
 from analysis.pages.listings import DataFile
-from analysis.report import exact_rows
+from analysis.terminal.report import exact_rows
 from store import view
 from store.parquet import columns
 from store.records import TABLES

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from analysis.commands import app
-from analysis.comparison_text import both_ways
 from analysis.findings.comparison import Verdict
 from analysis.frames.prices import Rates
-from analysis.interval_line import interval_line
-from analysis.report import find_metric
 from analysis.results.results import ResultsError
-from analysis.versus import Versus, versus
-from analysis.why import floor_words, left_out, rule_words
+from analysis.terminal.compare import Versus, versus
+from analysis.terminal.comparison_text import both_ways
+from analysis.terminal.explanation import floor_words, left_out, rule_words
+from analysis.terminal.interval_line import interval_line
+from analysis.terminal.report import find_metric
 from store.records import EnvironmentRow, GateRow, MeasurementRow, Row, RunRow
 from tests.analysis.builders import JAX, JULIA, NUMPY, PYTORCH, Campaign, environment_row, frames_of, gate_row
 from tests.analysis.sites import results_of, small_rows, write_store

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from analysis.commands import app
 from analysis.findings.comparison import Verdict
-from analysis.report import compared, latest_findings
 from analysis.results.results import Measured, ResultsError
+from analysis.terminal.report import compared, latest_findings
 from store.records import RunRow
 from tests.analysis.builders import JAX, NUMPY, PYTORCH, START, Campaign
 from tests.analysis.sites import of_workload, results_of, small_rows, write_store

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.comparison_text import comparison_text, newest_first
 from analysis.findings.finding import CLOCKS, Finding
 from analysis.frames.prices import Rates
-from analysis.observations import observed
 from analysis.rendering.cost_words import cost_note, known_seconds
-from analysis.report import campaign_order, compared, find_entry, find_metric
 from analysis.results.results import Measured
-from analysis.why import cell_runs, why, why_apart
+from analysis.terminal.comparison_text import comparison_text, newest_first
+from analysis.terminal.explanation import cell_runs, why, why_apart
+from analysis.terminal.metric_comparison import observed
+from analysis.terminal.report import campaign_order, compared, find_entry, find_metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

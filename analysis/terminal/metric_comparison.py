@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.findings.comparison import Comparison, Verdict, compare, pair_controls, pair_heats
 from analysis.findings.finding import Finding
-from analysis.why import cell_runs
+from analysis.terminal.explanation import cell_runs
 from analysis.words import value_words
 from store.metrics import METRICS
 

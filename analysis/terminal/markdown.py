@@ -8,9 +8,9 @@ from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Finding
 from analysis.rendering import tables
 from analysis.rendering.wording import entry_name
-from analysis.report import by_cell, why_none
 from analysis.results.results import Measured
-from analysis.why import why
+from analysis.terminal.explanation import why
+from analysis.terminal.report import by_cell, why_none
 from analysis.words import difference_words, interval_words, seconds
 
 COLUMNS = ("", "entry", "against", "clock", "took", "against took", "difference", "95 % interval", "heats", "verdict")

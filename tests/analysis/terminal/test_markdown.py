@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from analysis.commands import app
 from analysis.findings.comparison import Verdict
-from analysis.markdown import COLUMNS, markdown_report, plain
-from analysis.report import NOTHING_MEASURED, latest_findings
+from analysis.terminal.markdown import COLUMNS, markdown_report, plain
+from analysis.terminal.report import NOTHING_MEASURED, latest_findings
 from tests.analysis.builders import JAX, JULIA, PYTORCH, Campaign
 from tests.analysis.sites import assert_snapshot, results_of, small_rows, write_store
 

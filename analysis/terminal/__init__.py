@@ -1,0 +1,1 @@
+"""What the terminal shows: reports, comparisons, trends and their reasons."""
