@@ -83,6 +83,17 @@ def unknown_name(what: str, name: str, known: Iterable[str], advice: str) -> str
     return f"{name!r} is not a known {what}; known: {', '.join(names) or 'none'}.{hint} {advice}"
 
 
+def near(name: str, known: Iterable[str]) -> str:
+    """Return what to do about a name that nobody knows.
+
+    >>> near("mnist_mpl", ["mnist_mlp", "mnist_lenet"])
+    "Did you mean 'mnist_mlp'?"
+    """
+    names = sorted(set(known))
+    found = difflib.get_close_matches(name, names, n=1) or [other for other in names if name and name in other]
+    return f"Did you mean {found[0]!r}?" if found else "Name one of these."
+
+
 def content_hash(*parts: str | bytes) -> str:
     """Return the first 16 hex digits of the SHA-256 of the parts, each delimited by its length."""
     digest = hashlib.sha256()

@@ -2,7 +2,7 @@
 
 Nothing is corrected here: a value stands as it stands in the study. What a study says in words has no value.
 The store itself reads `published/published.tsv`: the same rows with what the audit's rules find about each.
-It is made by DEADHEAT_SNAPSHOTS=write pytest tests/analysis/audit/test_table_rules.py, and a test holds it to the files.
+It is made by DEADHEAT_SNAPSHOTS=write pytest tests/analysis/audit/test_table_rules.py; a test holds it to the files.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.audit.claims import Audited, Judgement
 from analysis.findings.comparison import Verdict
-from analysis.findings.finding import Finding
+from analysis.findings.finding import Finding, entry_name
 from analysis.rendering import tables, wording
 from analysis.results.cell_results import CellResults
 from store.study import Here, Side, Study
@@ -238,7 +238,7 @@ def _median(runs: pd.DataFrame, here: Here) -> float | None:
 
 
 def _entry_words(entry: object, runs: pd.DataFrame, here: Here) -> str:
-    name = wording.entry_name(str(entry), is_headline=bool(runs["headline"].iloc[0]))
+    name = entry_name(str(entry), is_headline=bool(runs["headline"].iloc[0]))
     return f"{name} {_shown(_median(runs, here), here.metric)} ({tables.count(len(runs), 'run')})"
 
 

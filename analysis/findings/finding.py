@@ -74,3 +74,12 @@ class Finding:
     epochs_to_target: float | None = None  # pooled, that the values are for; none: the whole timed work
     heats_to_decide_low: int | None = None  # of an undecided finding; none: decided, or cannot be told
     heats_to_decide_high: int | None = None  # none beside a low: more than power.MOST_HEATS
+
+
+def entry_name(entry: str, *, is_headline: bool) -> str:
+    """Return an entry as people write it: a bare runner name means its headline variant.
+
+    >>> entry_name("python_pytorch:eager", is_headline=True), entry_name("python_pytorch:compile", is_headline=False)
+    ('python_pytorch', 'python_pytorch:compile')
+    """
+    return entry.partition(":")[0] if is_headline else entry

@@ -21,6 +21,11 @@ def records(frame: pd.DataFrame) -> list[Record]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
+def is_absent(value: object) -> bool:
+    """Whether a cell of a frame holds nothing: None, NaN or a missing time."""
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))  # type: ignore[call-overload]
+
+
 class Columns:
     """Rows as one array per column: for taking many small parts, which frames are slow at."""
 

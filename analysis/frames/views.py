@@ -7,15 +7,20 @@ column more, `entry`: "runner:variant".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from store.records import TABLES
+from store.view import VIEWS
 
 if TYPE_CHECKING:
     from store.database import Store
+
+
+KEYS = ("runner", "variant", "workload", "optimizer", "loader", "device", "dtype")
 
 
 class FrameError(ValueError):
@@ -67,7 +72,7 @@ def read_gates(store: Store) -> pd.DataFrame:
 def read_latest_gates(store: Store, select: str = "SELECT * FROM latest_gates") -> pd.DataFrame:
     """Return the last result of each entry, workload, optimizer, loader, device, dtype and part (`GateRow`).
 
-    `select` may be another choice of these rows, with further columns: see `analysis.rendering.gate_queries`.
+    `select` may be another choice of these rows, with further columns: see `latest_gates`.
     """
     order = "runner, variant, workload, optimizer, loader, device, dtype, part"
     return _checked(store.query(f"{select} ORDER BY {order}"), "latest_gates", "gates")
@@ -81,6 +86,50 @@ def read_environments(store: Store) -> pd.DataFrame:
 def read_published(store: Store) -> pd.DataFrame:
     """Return what earlier studies published, and what was imported (`PublishedRow`)."""
     return _read_view(store, "published", "published", "study, place, system, workload, metric, conditions, value")
+
+
+def aligned_readings() -> str:
+    """Return CPU and memory of every run on its grid."""
+    return """\
+SELECT run_id, since_training_s, at_s, cores, machine_cores, memory_bytes
+FROM aligned_readings
+ORDER BY run_id, at_s"""
+
+
+def latest_gates(elsewhere: Mapping[str, str]) -> str:
+    """Return the last result of each part of the gate (`GateRow`), and `elsewhere`: the snapshot that it is of, if any.
+
+    What the store itself knows of an entry, workload, optimizer, loader, device and dtype decides alone, however old.
+
+    Parameters
+    ----------
+    elsewhere
+        The title of the snapshot that a campaign comes from, by the campaign's id.
+    """
+    if not elsewhere:
+        return "SELECT *, '' AS elsewhere FROM latest_gates"
+    campaigns = ", ".join(map(literal, elsewhere))
+    titles = " ".join(f"WHEN {literal(campaign)} THEN {literal(title)}" for campaign, title in elsewhere.items())
+    same = " AND ".join(f"own.{key} IS NOT DISTINCT FROM others.{key}" for key in KEYS)
+    return f"""\
+WITH own AS (
+{_latest_where(f"campaign_id NOT IN ({campaigns})")}
+), others AS (
+{_latest_where(f"campaign_id IN ({campaigns})")}
+)
+SELECT *, '' AS elsewhere FROM own
+UNION ALL
+SELECT *, CASE campaign_id {titles} END AS elsewhere FROM others
+WHERE NOT EXISTS (SELECT * FROM own WHERE {same})"""
+
+
+def literal(value: str | float) -> str:
+    """Return a value as SQL.
+
+    >>> literal("it's"), literal(3)
+    ("'it''s'", '3')
+    """
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
 
 
 def with_entry(runs: pd.DataFrame) -> pd.DataFrame:
@@ -109,3 +158,8 @@ def _checked(frame: pd.DataFrame, view: str, table: str) -> pd.DataFrame:
             "in store/records.py. Add it to store/views or take it out of the row type."
         )
     return frame
+
+
+def _latest_where(condition: str) -> str:
+    """Return the view `latest_gates` as it is of some of the results alone."""
+    return VIEWS["latest_gates"].replace("FROM gates", f"FROM (SELECT * FROM gates WHERE {condition}) AS gates")

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from analysis.findings.finding import entry_name
+from analysis.frames.columns import is_absent
 from analysis.rendering import tables
 from analysis.rendering.gate_queries import gates as gates_query
 from analysis.rendering.render import Page, page
 from analysis.rendering.tables import Table
-from analysis.rendering.wording import entry_name
 from analysis.results.results import Results, titles_of
 from store.roster import Contender, by_reason
 
@@ -231,7 +232,7 @@ def _matrix_cell(rows: pd.DataFrame | None, anchor: str | None) -> Markup:
 def _part_cell(row: Row | None) -> Markup:
     if row is None:
         return Markup('<span title="not tested">–</span>')
-    known = not tables.is_absent(row["error"]) and row["tolerance"]
+    known = not is_absent(row["error"]) and row["tolerance"]
     share = _share(row["error"] / row["tolerance"]) if known else ""
     if row["passed"]:
         return _mark("passed", "✓", share or "passed", "", row["quantity"])

@@ -18,9 +18,9 @@ from analysis.rendering import queries, tables
 from analysis.rendering.headlines import KERNELS, LanguageHeadline, language_headlines
 from analysis.rendering.render import Page, page
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import cell_title, difference_words, seconds
 from analysis.results.cell_results import CLOCK_NAMES, CellResults, compared, page_order, placed, verdict_counts
 from analysis.results.results import Results
-from analysis.words import cell_title, difference_words, seconds
 from store.roster import Contender, by_reason
 
 KERNELS_ALONE = "kernels"  # stands beside the classes of runners: see KERNELS in analysis.rendering.headlines

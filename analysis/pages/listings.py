@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.findings.finding import entry_name
 from analysis.rendering import queries, tables
 from analysis.rendering.render import Page, page
 from analysis.rendering.repeated_heats import disturbance
 from analysis.rendering.tables import Table
-from analysis.rendering.wording import entry_name
+from analysis.rendering.wording import seconds
 from analysis.results.blas_warnings import blas_warnings
 from analysis.results.results import Results
-from analysis.words import seconds
 
 Row = Mapping[Any, Any]  # of a frame
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from analysis.findings.finding import CLOCKS
+from analysis.findings.finding import CLOCKS, entry_name
 from analysis.findings.trends import (
     Kind,
     Series,
@@ -19,15 +19,15 @@ from analysis.findings.trends import (
     machines,
     stalenesses,
 )
+from analysis.frames.views import literal
 from analysis.rendering import tables
 from analysis.rendering.charts import TICKS, Spec, finished, rounded
-from analysis.rendering.queries import CELL_KEYS, LATER_KEYS, literal
+from analysis.rendering.queries import CELL_KEYS, LATER_KEYS
 from analysis.rendering.render import Chart, Page, page
 from analysis.rendering.tables import Table
-from analysis.rendering.wording import entry_name
+from analysis.rendering.wording import cell_title, cell_words
 from analysis.results.results import Results
 from analysis.terminal.trends_text import age_words, others_words, shift_words, shifts_in, summary, too_few_campaigns
-from analysis.words import cell_title, cell_words
 
 HEIGHT = 180
 DRAWN = tuple(f"{clock}_clock_s" for clock in CLOCKS)

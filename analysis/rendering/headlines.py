@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.findings.finding import Finding
-from analysis.rendering.wording import entry_name, seconds
+from analysis.findings.finding import Finding, entry_name
+from analysis.rendering.wording import seconds
 
 LANGUAGES = ("Julia", "Elixir", "Python")  # each has a row, measured or not
 KERNELS = ("C++",)  # the same kernels without the language in front: a lower bound, never a competitor

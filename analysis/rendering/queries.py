@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.findings.finding import Cell
+from analysis.frames.views import literal
 
 CELL_KEYS = (
     "campaign_id", "workload", "mode", "device", "dtype", "batch_size", "threads", "loader_workers", "epochs", "steps",
 )  # fmt: skip
 LATER_KEYS = ("loader", "optimizer", "learning_rate", "weight_decay")  # absent from older records
-
-
-def literal(value: str | float) -> str:
-    """Return a value as SQL.
-
-    >>> literal("it's"), literal(3)
-    ("'it''s'", '3')
-    """
-    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
 
 
 def differences(cell: Cell, baseline: str, clock: str, epochs_to_target: float | None) -> str:
@@ -259,14 +251,6 @@ def differences_in(cells: Sequence[tuple[Cell, str, float | None]]) -> str:
         for cell, baseline, epochs in cells
     )
     return "\nUNION ALL\n".join(parts)
-
-
-def aligned_readings() -> str:
-    """Return CPU and memory of every run on its grid."""
-    return """\
-SELECT run_id, since_training_s, at_s, cores, machine_cores, memory_bytes
-FROM aligned_readings
-ORDER BY run_id, at_s"""
 
 
 def aligned_means(cell: Cell) -> str:

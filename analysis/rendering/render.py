@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from analysis.frames.columns import is_absent
 from analysis.rendering import tables
 from analysis.rendering.charts import Spec
 
@@ -94,4 +95,4 @@ def _finalized(value: object) -> Markup:
     """Return what an expression of a template puts on the page."""
     if isinstance(value, Markup):
         return value
-    return tables.inert(tables.NOTHING if tables.is_absent(value) else str(value))
+    return tables.inert(tables.NOTHING if is_absent(value) else str(value))

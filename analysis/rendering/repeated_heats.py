@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.rendering.tables import is_absent
-from analysis.rendering.wording import entry_name
+from analysis.findings.finding import entry_name
+from analysis.frames.columns import is_absent
 
 HEAT = ["campaign_id", "heat_id"]
 Attempt = tuple[str, str, int]  # campaign, heat, number
@@ -29,7 +29,7 @@ class Repeat:
 
 
 def repeats(runs: pd.DataFrame) -> dict[Attempt, Repeat]:
-    """Return every attempt that was followed by another one, of runs as `analysis.frames.views.read_runs` gives them."""
+    """Return every attempt that was followed by another one, of all runs (`read_runs`)."""
     last = runs.groupby(HEAT)["heat_attempt"].transform("max")
     spoiled = runs[(runs["heat_id"] != "") & (runs["heat_attempt"] < last)]
     attempts = [mine for _, mine in spoiled.groupby([*HEAT, "heat_attempt"])]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import pandas as pd
 from markupsafe import Markup, escape
 
 from analysis.findings.comparison import Verdict
+from analysis.frames.columns import is_absent
 
 NOTHING = "–"
 # Shape and word beside every colour; the shapes are those of the forest plot.
@@ -137,11 +137,6 @@ def span(first: datetime, last: datetime) -> str:
     if first.date() == last.date():
         return f"{first.day} {first:%B %Y, %H:%M} to {last:%H:%M} UTC"
     return f"{moment(first)} to {moment(last)}"
-
-
-def is_absent(value: object) -> bool:
-    """Whether a cell of a frame holds nothing: None, NaN or a missing time."""
-    return bool(pd.api.types.is_scalar(value) and pd.isna(value))  # type: ignore[call-overload]
 
 
 def _row(cells: Sequence[object], kinds: Sequence[str]) -> str:

@@ -1,4 +1,6 @@
-"""A finding in words: what took how much longer than what, how sure that is, and the verdict.
+"""Findings, cells and durations in words (pure).
+
+A finding says what took how much longer than what, how sure that is, and the verdict.
 
 The base of each percentage is named, and both directions are right: 34 % longer one way is 25 % less the other.
 Absolute values stand beside every ratio.
@@ -7,9 +9,17 @@ Absolute values stand beside every ratio.
 from __future__ import annotations
 
 from analysis.findings.comparison import Verdict
-from analysis.findings.finding import Finding
+from analysis.findings.finding import Cell, Finding, entry_name
+from analysis.frames.columns import is_absent
+from analysis.rendering import tables
+from analysis.rendering.tables import NOTHING
 from analysis.statistics.paired import percent_difference
 
+DIVISIONS = {
+    "closed": "closed: given weights and order",
+    "open": "open: own loader and order",
+    "published": "as published",
+}
 TIMES_FROM = 3.0  # "200 % longer" is read as "twice as long" by half of its readers: from here on say "3 times"
 
 
@@ -20,15 +30,6 @@ def sentence(finding: Finding) -> str:
         return f"{candidate} is not ranked on the {finding.clock} clock: {finding.reason}."
     took = difference(finding.ratio, baseline, _width(finding))
     return f"{candidate} took {took} {_work(finding)} ({_evidence(finding)}): {_conclusion(finding)}."
-
-
-def entry_name(entry: str, *, is_headline: bool) -> str:
-    """Return an entry as people write it: a bare runner name means its headline variant.
-
-    >>> entry_name("python_pytorch:eager", is_headline=True), entry_name("python_pytorch:compile", is_headline=False)
-    ('python_pytorch', 'python_pytorch:compile')
-    """
-    return entry.partition(":")[0] if is_headline else entry
 
 
 def difference(ratio: float, baseline: str, width_ratio: float | None = None) -> str:
@@ -58,12 +59,79 @@ def interval(low: float, high: float, ratio: float) -> str:
     return f"{first} to {last}"
 
 
-def seconds(value: float) -> str:
-    """Return seconds to three digits, without an exponent.
+def cell_title(cell: Cell) -> str:
+    """Return what a cell is, for people, with the workload's name."""
+    return f"{cell.workload}: {cell_words(cell)}"
 
-    >>> seconds(0.01234), seconds(3.0), seconds(12345.6)
-    ('0.0123 s', '3.00 s', '12,346 s')
+
+def cell_words(cell: Cell, without: str = "") -> str:
+    """Return the work and axes of a cell, one of them left out.
+
+    What nearly all have in common (cpu, fp32, resident data) goes unsaid:
+    "3 epochs, batch 512, bf16, 2 threads, stream loader with 4 workers, adam 0.001".
     """
+    work = {"steps": tables.count(cell.steps, "step"), "infer": tables.count(cell.steps, "forward pass", "es")}
+    workers = "" if without == "loader_workers" else f" with {tables.count(cell.loader_workers, 'worker')}"
+    parts = {
+        "work": work.get(cell.mode) or tables.count(cell.epochs, "epoch"),
+        "batch_size": f"batch {cell.batch_size}",
+        "device": cell.device if cell.device != "cpu" else "",
+        "dtype": cell.dtype if cell.dtype != "fp32" else "",
+        "threads": tables.count(cell.threads, "thread"),
+        "loader": f"{cell.loader} loader{workers}" if cell.loader != "resident" else "",
+        "optimizer": optimizer_words(cell) if cell.optimizer and cell.mode != "infer" else "",
+    }
+    return ", ".join(words for key, words in parts.items() if words and key != without)
+
+
+def optimizer_words(cell: Cell) -> str:
+    """Return the optimizer with its rates, as a title has it: "momentum 0.01 decay 0.0005"."""
+    decay = f" decay {cell.weight_decay:g}" if cell.weight_decay else ""
+    return f"{cell.optimizer} {cell.learning_rate:g}{decay}"
+
+
+def value_words(value: float | None, unit: str) -> str:
+    """Return a value of a metric with its unit; a dash where there is none.
+
+    >>> value_words(3.0, "s"), value_words(3 * 2**30, "B"), value_words(1234.5, "1/s"), value_words(None, "s")
+    ('3.00 s', '3.00 GiB', '1,234/s', '–')
+    """
+    if unit == "s":
+        return seconds(value)
+    if unit == "B":
+        return tables.memory(value)
+    return tables.number(value) + ("" if unit == "1" or value is None else unit.removeprefix("1"))
+
+
+def difference_words(finding: Finding) -> str:
+    """Return a difference without the name of the baseline; a dash where there is none.
+
+    "34 % longer", "25 % less", "12.3 × as long".
+    """
+    if finding.ratio is None:
+        return NOTHING
+    width = None
+    if finding.ratio_low is not None and finding.ratio_high is not None:
+        width = finding.ratio_high - finding.ratio_low
+    words = difference(finding.ratio, "", width).strip()
+    return words.removesuffix("than").removesuffix("as").strip().replace(" times as long", " × as long")
+
+
+def interval_words(finding: Finding) -> str:
+    """Return the 95 % interval; a dash below six heats."""
+    if finding.ratio is None or finding.ratio_low is None or finding.ratio_high is None:
+        return NOTHING
+    return interval(finding.ratio_low, finding.ratio_high, finding.ratio)
+
+
+def seconds(value: float | None) -> str:
+    """Return seconds to three digits, without an exponent; a dash where there is none.
+
+    >>> seconds(0.01234), seconds(3.0), seconds(12345.6), seconds(None)
+    ('0.0123 s', '3.00 s', '12,346 s', '–')
+    """
+    if value is None or is_absent(value):
+        return NOTHING
     if value >= 100:
         return f"{value:,.0f} s"
     return f"{value:#.3g} s" if value >= 1e-4 else f"{value:.3g} s"

@@ -14,7 +14,7 @@ from analysis.findings.comparison import Verdict
 from analysis.findings.finding import COMPARED_TRACKS, Cell, Finding
 from analysis.frames.columns import Parts
 from analysis.results.results import Results
-from analysis.rendering.wording import entry_name
+from analysis.findings.finding import entry_name
 from analysis.statistics.variance import pauses_s
 from store.snapshot import Snapshot
 

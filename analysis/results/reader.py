@@ -16,9 +16,9 @@ from analysis.findings.trends import DEFAULT_METRICS, Trend, find_series, find_t
 from analysis.frames import views
 from analysis.frames.prices import Rates, read_prices
 from analysis.frames.validity import marked
-from analysis.rendering.gate_queries import latest_gates
+from analysis.frames.views import latest_gates
 from analysis.results.results import Measured, Results, ResultsError, measured_of, titles_of
-from analysis.words import near
+from store.definition import near
 from store.metrics import METRICS
 from store.roster import read_roster
 from store.snapshot import Snapshot, read_snapshots
@@ -53,7 +53,7 @@ def read_results(store: Store, snapshots: Sequence[Snapshot] = ()) -> Results:
         measurements=views.read_measurements(store),
         gates=views.read_latest_gates(store, latest_gates(titles_of(snapshots))),
         environments=views.read_environments(store),
-        aligned=store.query(queries.aligned_readings()),
+        aligned=store.query(views.aligned_readings()),
         published=views.read_published(store),
         studies=read_studies(),
         current_versions=read_current_versions(store),

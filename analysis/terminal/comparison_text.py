@@ -6,11 +6,10 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from analysis.findings.comparison import Verdict
-from analysis.findings.finding import Cell, Finding
-from analysis.rendering.wording import difference, entry_name
+from analysis.findings.finding import Cell, Finding, entry_name
+from analysis.rendering.wording import cell_words, difference, difference_words, interval_words, value_words
 from analysis.terminal.explanation import Why
 from analysis.terminal.interval_line import interval_line, legend
-from analysis.words import cell_words, difference_words, interval_words, value_words
 
 WIDTH = 100  # of a line of prose
 AGAINST = "{candidate} against {baseline}"

@@ -10,9 +10,8 @@ import pandas as pd
 
 from analysis.findings.comparison import HEATS_FOR_AN_INTERVAL, Verdict
 from analysis.findings.find import gates_of, plan_of
-from analysis.findings.finding import Cell, Finding
-from analysis.rendering import tables
-from analysis.rendering.wording import entry_name
+from analysis.findings.finding import Cell, Finding, entry_name
+from analysis.frames.columns import is_absent
 from analysis.results.results import Measured
 from analysis.statistics.paired import log_margin
 
@@ -214,7 +213,7 @@ def _fault(rows: pd.DataFrame, entry: str) -> str:
         message = str(row["message"]).strip().partition("\n")[0].rstrip(" .")
         return f"{entry} {row['status'].replace('_', ' ')}" + (f" ({message})" if message else "")
     if rows["contaminated"].isin([True]).iloc[0]:
-        disturbance = "" if tables.is_absent(row["contamination"]) else str(row["contamination"])
+        disturbance = "" if is_absent(row["contamination"]) else str(row["contamination"])
         return f"{entry} was disturbed" + (f" ({disturbance})" if disturbance else "")
     return ""
 

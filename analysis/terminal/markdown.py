@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from analysis.findings.comparison import Verdict
-from analysis.findings.finding import Finding
+from analysis.findings.finding import Finding, entry_name
 from analysis.rendering import tables
-from analysis.rendering.wording import entry_name
+from analysis.rendering.wording import difference_words, interval_words, seconds
 from analysis.results.results import Measured
 from analysis.terminal.explanation import why
 from analysis.terminal.report import by_cell, why_none
-from analysis.words import difference_words, interval_words, seconds
 
 COLUMNS = ("", "entry", "against", "clock", "took", "against took", "difference", "95 % interval", "heats", "verdict")
 # A mention of a person or of an issue is looked for after the escapes are gone: a space without width parts it.

@@ -12,8 +12,8 @@ import pandas as pd
 
 from analysis.findings.comparison import Comparison, Verdict, compare, pair_controls, pair_heats
 from analysis.findings.finding import Finding
+from analysis.rendering.wording import value_words
 from analysis.terminal.explanation import cell_runs
-from analysis.words import value_words
 from store.metrics import METRICS
 
 NO_MARGIN = "no suite fixed a margin for {metric} in advance, so it gets no verdict"

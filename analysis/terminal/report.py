@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings.comparison import Verdict
-from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
-from analysis.rendering.wording import entry_name, sentence
+from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding, entry_name
+from analysis.rendering.wording import cell_title, difference_words, interval_words, sentence, value_words
 from analysis.results.results import Measured, ResultsError, latest_campaign
-from analysis.words import cell_title, difference_words, interval_words, near, value_words
+from store.definition import near
 from store.metrics import METRICS
 
 TABLE_COLUMNS = ["clock", "candidate", "it took", "baseline", "that took", "difference", "95 % interval", "heats", "verdict"]  # fmt: skip  # noqa: E501

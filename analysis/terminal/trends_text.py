@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from analysis.findings.finding import entry_name
 from analysis.findings.trends import Kind, Series, Shift, Staleness, Trend, campaigns
 from analysis.rendering import tables
-from analysis.rendering.wording import difference, entry_name, interval
+from analysis.rendering.wording import cell_words, difference, interval, value_words
 from analysis.statistics.change_points import FEWEST_VALUES
-from analysis.words import cell_words, value_words
 from store.metrics import METRICS
 
 SHIFT_COLUMNS = [

@@ -1,6 +1,6 @@
 """Simulated campaigns, thousands at once, and the rules of the verdict applied to all of them together.
 
-The rules here are written a second time, over arrays; `test_simulations` holds them against `analysis.findings.comparison`
+The rules here are written a second time, over arrays; `test_simulations` holds them against `findings.comparison`
 campaign by campaign, and `benchmarks/simulations.py` writes the tables of docs/explanation/simulations.md with them.
 """
 

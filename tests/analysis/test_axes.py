@@ -14,9 +14,9 @@ from analysis.pages.home import verdict_words
 from analysis.pages.workload.families import family_medians
 from analysis.pages.workload.sweeps import PER_EPOCH, WAIT_SHARE, find_sweeps, sweep_points, sweep_query
 from analysis.rendering.render import Page
+from analysis.rendering.wording import cell_words
 from analysis.results.cell_results import cell_results, headline_cell
 from analysis.results.results import Results
-from analysis.words import cell_words
 from store.database import Store
 from store.records import GateRow, MeasurementRow, RunRow
 from tests.analysis.axes import axes_rows

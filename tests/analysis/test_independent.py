@@ -13,7 +13,6 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from analysis.scalability import universal_law
 from analysis.statistics.paired import (
     hodges_lehmann,
     holm,
@@ -23,6 +22,7 @@ from analysis.statistics.paired import (
     mean_effect,
     signed_rank_interval,
 )
+from analysis.statistics.scaling_laws import universal_law
 from analysis.statistics.survival import kaplan_meier, share_interval
 from analysis.statistics.variance_components import false_positives, nested_variances, seed_effect
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.frames.columns import Record
+from analysis.findings.finding import entry_name
+from analysis.frames.columns import Record, is_absent
 from analysis.pages.addresses import file_name, source
 from analysis.pages.run.curves import CurveData, curves_of, sketch_of
 from analysis.pages.run.sources import account_words, machine_table, source_words
@@ -14,8 +15,7 @@ from analysis.rendering import queries, tables
 from analysis.rendering.render import Page, page
 from analysis.rendering.repeated_heats import disturbance
 from analysis.rendering.tables import Table
-from analysis.rendering.wording import entry_name
-from analysis.words import seconds
+from analysis.rendering.wording import seconds
 
 FACTS = (
     ("seed", "seed"),
@@ -214,7 +214,7 @@ def _joules(value: float) -> str:
 
 
 def _has(run: Mapping[str, Any], name: str) -> bool:
-    return not tables.is_absent(run[name]) and run[name] != ""
+    return not is_absent(run[name]) and run[name] != ""
 
 
 def _plain(name: str, value: object) -> object:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analysis.frames.columns import Record
+from analysis.frames.columns import Record, is_absent
 from analysis.rendering import tables
-from analysis.rendering.tables import Table, is_absent
-from analysis.words import seconds
+from analysis.rendering.tables import Table
+from analysis.rendering.wording import seconds
 
 # What a source that could not be had would have given.
 SOURCES = {

@@ -14,9 +14,9 @@ from analysis.pages.studies.section import imported_table, section, summary_tabl
 from analysis.rendering import queries, tables
 from analysis.rendering.render import Page, page
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import optimizer_words, seconds
 from analysis.results.cell_results import CellResults
 from analysis.results.results import Results
-from analysis.words import optimizer_words, seconds
 from store.study import Study
 
 COLUMNS = (

@@ -9,9 +9,9 @@ from analysis.frames.prices import Price, Rates
 from analysis.rendering import queries
 from analysis.rendering.cost_words import cost_words, known_seconds, no_price, times_told, with_interval
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import seconds
 from analysis.results.cell_results import CellResults
 from analysis.statistics.target_cost import TargetSeconds
-from analysis.words import seconds
 
 COLUMNS = ("entry", "runs", "e2e seconds to the target")
 AS_WITH_SECONDS = (

@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.findings.decomposition import Part, decompose
+from analysis.frames.columns import is_absent
 from analysis.rendering import queries, tables, wording
 from analysis.rendering.part_charts import PartPoint, part_intervals
 from analysis.rendering.render import Chart
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import seconds
 from analysis.results.cell_results import CellResults
-from analysis.words import seconds
 
 COLUMNS = ("train_s_per_epoch", "s_per_step", "examples_per_s", "limit_ratio", "memory_peak_bytes")
 
@@ -115,6 +116,6 @@ def _row(mine: CellResults, row: dict[Any, Any], value: float, fastest: float, s
 
 def _within(value: float, fastest: float, size: int) -> str:
     """Return how a value stands to its family's fastest; an entry without company stands to nobody."""
-    if size < 2 or tables.is_absent(value):
+    if size < 2 or is_absent(value):
         return tables.NOTHING
     return "fastest" if value == fastest else f"{value / fastest:.2f} ×"

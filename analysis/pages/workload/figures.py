@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from analysis.findings.finding import CLOCKS, Finding
 from analysis.rendering import charts, queries, tables
 from analysis.rendering.render import Chart
+from analysis.rendering.wording import difference_words, seconds
 from analysis.results.cell_results import (
     CLOCK_NAMES,
     CellResults,
@@ -15,7 +16,6 @@ from analysis.results.cell_results import (
     phase_medians,
     thinned,
 )
-from analysis.words import difference_words, seconds
 
 
 def forest_chart(mine: CellResults, clock: str, name: str) -> Chart | None:

@@ -9,8 +9,8 @@ from analysis.findings.finding import Finding
 from analysis.pages.workload.sweeps import find_sweeps, sweep_charts
 from analysis.rendering import queries, tables
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import cell_words, difference_words, seconds
 from analysis.results.cell_results import CellResults
-from analysis.words import cell_words, difference_words, seconds
 
 LATENCIES = ("infer_latency_p50_s", "infer_latency_p95_s")
 

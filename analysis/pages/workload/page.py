@@ -39,6 +39,7 @@ from analysis.rendering.gate_queries import gates_in
 from analysis.rendering.render import Chart, Page, page
 from analysis.rendering.repeated_heats import repeated_words
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
 from analysis.results.cell_results import (
     CELL_FIELDS,
     CLOCK_NAMES,
@@ -48,7 +49,6 @@ from analysis.results.cell_results import (
     placed,
     verdict_counts,
 )
-from analysis.words import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
 from store.records import PHASES
 
 FINDING_COLUMNS = ("entry", "took", "compared with the baseline", "95 % interval", "heats", "verdict")

@@ -9,9 +9,9 @@ from typing import Any
 
 from analysis.rendering import tables
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import seconds
 from analysis.results.cell_results import CellResults
 from analysis.statistics.resource_use import energy_to_target, phase_resources
-from analysis.words import seconds
 from store.records import PHASES
 
 RECORDS = Path(__file__).parent / "records.toml"

@@ -9,8 +9,8 @@ from analysis.pages.listings import with_disturbances
 from analysis.rendering import queries, tables
 from analysis.rendering.repeated_heats import Attempt, Repeat, attempt_of, repeats
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import cell_words, seconds
 from analysis.results.cell_results import CellResults
-from analysis.words import cell_words, seconds
 
 
 def runs_part(mine: CellResults, pages: dict[str, str]) -> dict[str, Any]:

@@ -10,9 +10,18 @@ import pandas as pd
 from analysis.pages.workload.sweeps import AXES, THROUGHPUT, Sweep, sweep_points
 from analysis.rendering import tables
 from analysis.rendering.tables import Table
-from analysis.scalability import FEWEST_PLACES, UniversalLaw, preference, universal_law
 from analysis.statistics.paired import Interval
-from analysis.statistics.scaling_laws import FEWEST_PLACES_OF_AMDAHL, Law, amdahl, efficiencies, speed_ups
+from analysis.statistics.scaling_laws import (
+    FEWEST_PLACES,
+    FEWEST_PLACES_OF_AMDAHL,
+    Law,
+    UniversalLaw,
+    amdahl,
+    efficiencies,
+    preference,
+    speed_ups,
+    universal_law,
+)
 
 COUNTED = ("threads", "loader_workers")  # axes of which more of the same work side by side; a batch is no worker
 LAW_COLUMNS = ("entry", "Amdahl: serial share", "universal: contention", "coherency", "fastest with", "described by")

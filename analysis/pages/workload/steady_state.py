@@ -10,8 +10,8 @@ import pandas as pd
 from analysis.pages.workload.targets import break_even, cost_medians
 from analysis.rendering import queries, tables
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import seconds
 from analysis.results.cell_results import CellResults
-from analysis.words import seconds
 
 METRICS = ("is_steady", "steady_after_s", "steady_step_s")
 COLUMNS = (

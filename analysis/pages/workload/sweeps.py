@@ -10,14 +10,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.findings.finding import Cell
+from analysis.frames.columns import is_absent
 from analysis.rendering import queries, tables
 from analysis.rendering.axis_charts import Axes, axis_lines
 from analysis.rendering.render import Chart
 from analysis.rendering.tables import Table
-from analysis.rendering.wording import seconds
+from analysis.rendering.wording import cell_words, seconds
 from analysis.results.cell_results import CellResults
 from analysis.statistics.scaling_laws import Crossover, crossovers
-from analysis.words import cell_words
 
 AXES = {"batch_size": "batch size", "threads": "threads", "loader_workers": "loader workers"}
 
@@ -180,7 +180,7 @@ def _table(sweep: Sweep, quantity: Quantity, points: pd.DataFrame) -> Table:
 
 
 def _shown(quantity: Quantity, value: float | None) -> str:
-    if value is None or tables.is_absent(value):
+    if value is None or is_absent(value):
         return tables.NOTHING
     if quantity.is_share:
         return tables.percent(value)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from analysis.findings.decomposition import break_even_epochs
 from analysis.rendering import tables
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import seconds
 from analysis.results.cell_results import CellResults
 from analysis.statistics.paired import Effect, Interval
 from analysis.statistics.time_to_accuracy import TimeToAccuracy, observed_times, run_costs, several_targets
-from analysis.words import seconds
 
 EARLIEST_EPOCHS = 0.1  # lines that cross before start as good as together: that is noise
 

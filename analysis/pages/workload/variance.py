@@ -11,11 +11,11 @@ from analysis.findings.comparison import compare, pair_controls
 from analysis.findings.finding import CLOCKS
 from analysis.rendering import tables
 from analysis.rendering.tables import Table
+from analysis.rendering.wording import seconds
 from analysis.results.cell_results import CLOCK_NAMES, CellResults
 from analysis.statistics.variance import LEVELS as SPREAD_LEVELS
 from analysis.statistics.variance import PlaceEffect, Spread, idle_effect, position_effect, spreads
 from analysis.statistics.variance_components import LEVELS, Components, Level, false_positives, variance_components
-from analysis.words import seconds
 
 SPREAD_NAMES = {
     "heats": "between heats",

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from analysis.frames.views import latest_gates
 from analysis.pages.gate import gate_page
-from analysis.rendering.gate_queries import gates, latest_gates
+from analysis.rendering.gate_queries import gates
 from analysis.results.reader import read_results
 from analysis.results.results import titles_of
 from store.database import Store

@@ -25,7 +25,7 @@ def seconds_of(serial, noise, seed=1):
 
 def test_the_examples_are_true():
     """What the docstrings show is what the functions return."""
-    assert doctest.testmod(scaling).failed == 0
+    assert doctest.testmod(scaling_laws).failed == 0
 
 
 @pytest.mark.parametrize("serial", [0.0, 0.05, 0.3, 1.0])

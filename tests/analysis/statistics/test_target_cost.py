@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from analysis.commands import app
 from analysis.frames.prices import PRICES, Price, PriceError, Rates, read_prices
 from analysis.pages.workload.cost import cost_part
-from analysis.rendering import cost_words
+from analysis.rendering import cost_words as cost_module
 from analysis.rendering.cost_words import cost_words, times_told
 from analysis.results.cell_results import cell_results
 from analysis.statistics import target_cost
@@ -42,7 +42,7 @@ def seconds(pooled=CERTAIN, **options):
     return target_seconds(frames.runs, frames.epochs, pooled)
 
 
-@pytest.mark.parametrize("module", [costs, pricing])
+@pytest.mark.parametrize("module", [target_cost, cost_module])
 def test_the_examples_are_true(module):
     """What the docstrings show is what the functions return."""
     found = doctest.testmod(module)

@@ -32,7 +32,7 @@ def nest(*sizes):
 
 def test_the_examples_are_true():
     """What the docstrings show is what the functions return."""
-    assert doctest.testmod(levels).failed == 0
+    assert doctest.testmod(variance_components).failed == 0
 
 
 def test_a_one_way_layout_is_the_textbooks():

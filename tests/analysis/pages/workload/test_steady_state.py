@@ -8,7 +8,7 @@ import doctest
 import pytest
 
 from analysis.pages.all_pages import RunFiles, result_pages, run_pages
-from analysis.pages.workload import steady_state
+from analysis.pages.workload import steady_state as module
 from analysis.pages.workload.steady_state import run_steady_words, steady_table, steady_words
 from analysis.results.cell_results import cell_results
 from analysis.results.reader import read_results
@@ -48,7 +48,7 @@ def cell_of(rows):
 
 def test_the_examples_are_true():
     """What the docstrings show is what the functions return."""
-    assert doctest.testmod(steady_tables).failed == 0
+    assert doctest.testmod(module).failed == 0
 
 
 def test_each_entry_says_how_many_runs_after_how_long_and_how_fast():

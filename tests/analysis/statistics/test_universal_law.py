@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from analysis import scalability
 from analysis.pages.workload import scaling
 from analysis.pages.workload.scaling import law_cells
-from analysis.scalability import corrected_information, preference, universal_law
-from analysis.statistics.scaling_laws import amdahl
+from analysis.statistics import scaling_laws
+from analysis.statistics.scaling_laws import amdahl, corrected_information, preference, universal_law
 
 PLACES = np.repeat([1.0, 2.0, 4.0, 8.0, 16.0], 5)
 
@@ -26,7 +25,7 @@ def seconds_of(contention, coherency, noise, seed=1, places=PLACES):
     return clean * np.exp(np.random.default_rng(seed).normal(0, noise, places.size))
 
 
-@pytest.mark.parametrize("module", [scalability, scaling_tables])
+@pytest.mark.parametrize("module", [scaling_laws, scaling])
 def test_the_examples_are_true(module):
     """What the docstrings show is what the functions return."""
     found = doctest.testmod(module)
