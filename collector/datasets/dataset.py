@@ -27,7 +27,7 @@ from collector.datasets.source import (
 from collector.datasets.synthetic import write_synthetic
 from store.definition import Definition, DefinitionError, read_definition, unknown_name
 
-DATASETS = Path(__file__).parent / "datasets"
+DATASETS = Path(__file__).parent
 MARKER = "verified.json"
 
 Positive = Annotated[int, Field(gt=0)]

@@ -27,7 +27,7 @@ from collector.toolchains.juliapkg import FinderError, find_by_juliapkg, is_find
 from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-TOOLCHAINS = Path(__file__).parent / "toolchains"
+TOOLCHAINS = Path(__file__).parent
 RUNNERS = Path(__file__).parent.parent / "runners"
 UNPACKED = BUILDS
 STAMP = ".deadheat-toolchain"

@@ -21,8 +21,8 @@ from store.database import Store
 from store.records import GateRow, MeasurementRow, RunRow
 from tests.analysis.axes import axes_rows
 from tests.analysis.builders import gate_row
+from tests.analysis.pages.test_listings import pages_of, shown
 from tests.analysis.sites import queries_on, results_of, small_rows, write_store
-from tests.analysis.test_pages import pages_of, shown
 
 
 @cache
@@ -243,7 +243,7 @@ def test_every_query_of_these_pages_runs_and_gives_what_is_drawn(tmp_path: Path)
 def test_the_page_of_a_recipes_run_leads_to_the_studies() -> None:
     """There is no page of its workload."""
     from analysis.pages.all_pages import RunFiles
-    from tests.analysis.test_run_page import NO_SOURCES, devices
+    from tests.analysis.pages.run.test_page import NO_SOURCES, devices
 
     made = run_pages(along(), lambda _: RunFiles(devices=devices(), sources=NO_SOURCES, raw=[]))
     texts = {run.page.path: run.page.text for run in made}

@@ -15,8 +15,8 @@ from analysis.rendering.part_charts import PartPoint, part_intervals
 from analysis.results.cell_results import CellResults, cell_results
 from store.records import PhaseRow, RunRow
 from tests.analysis.builders import JAX, PYTORCH, Campaign
+from tests.analysis.findings.test_decomposition import ELIXIR
 from tests.analysis.sites import of_workload, results_of
-from tests.analysis.test_decomposition import ELIXIR
 
 TARGET = 0.96
 

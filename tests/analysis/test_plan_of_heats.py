@@ -11,9 +11,9 @@ from analysis.findings.comparison import Verdict, decide
 from analysis.findings.find import plan_of
 from analysis.findings.heats_needed import LOOKS, Plan
 from tests.analysis.builders import Campaign, frame, frames_of, run_row
+from tests.analysis.findings.test_comparison import comparison_of, spaced
+from tests.analysis.findings.test_find import found
 from tests.analysis.simulated import DEAD_HEAT, Machine, is_different, log_seconds, normal, verdicts
-from tests.analysis.test_comparison import comparison_of, spaced
-from tests.analysis.test_findings import found
 
 
 def ruled(differences, plan):

@@ -10,6 +10,7 @@ import pytest
 from analysis.findings.comparison import Verdict, decide, heats_to_decide
 from analysis.statistics.paired import hodges_lehmann, mean_effect, signed_rank_interval
 from analysis.statistics.paired import holm as holm_of_one_page
+from tests.analysis.findings.test_comparison import comparison_of
 from tests.analysis.simulated import (
     DEAD_HEAT,
     LONGER,
@@ -30,7 +31,6 @@ from tests.analysis.simulated import (
     stopped_early,
     verdicts,
 )
-from tests.analysis.test_comparison import comparison_of
 
 NUMBERS = {Verdict.SLOWER: LONGER, Verdict.FASTER: SHORTER, Verdict.DEAD_HEAT: DEAD_HEAT, Verdict.UNDECIDED: NOTHING}
 FAIR = [name for name, machine in MACHINES.items() if not machine.spike_share and "spikes" not in name]

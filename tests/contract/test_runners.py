@@ -15,7 +15,7 @@ from collector.plan.matrix import Group, Suite, expand_suite
 from collector.plan.runner import RUNNERS, RunnerUnavailableError, known_runners, probe_description, read_runner
 from collector.plan.workload import known_workloads
 from collector.run.local_executor import LocalExecutor
-from tests.collector.test_collect import Silent
+from tests.collector.campaign.test_collect import Silent
 
 # The other workloads are gated by `deadheat gate --all`: too long for a test.
 PAIRS = [(n, w) for n in known_runners() for w in ("mnist_mlp", "mnist_lenet") if w in read_runner(n).workloads]

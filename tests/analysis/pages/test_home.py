@@ -13,11 +13,11 @@ from analysis.pages.home import command_again, home_page
 from analysis.results.cell_results import CellResults, cell_results, headline_cell
 from analysis.results.results import Results
 from collector.cli.selection import AXES, Choice, choose_suite
-from collector.plan.heat_order import matrix
+from collector.plan import matrix
 from store.records import GateRow, Row
 from tests.analysis.builders import JAX, PYTORCH, Campaign, contender
+from tests.analysis.pages.test_listings import shown
 from tests.analysis.sites import of_workload, results_of
-from tests.analysis.test_pages import shown
 
 CHOSEN: dict[str, Any] = {"suite": "chosen"}
 NUMBERS = ("heats", "steps", "seed")

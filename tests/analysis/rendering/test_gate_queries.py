@@ -17,7 +17,7 @@ from analysis.results.results import titles_of
 from store.database import Store
 from store.records import GateRow
 from tests.analysis.builders import START, contender, gate_row
-from tests.analysis.test_pages import OWLS, shown
+from tests.analysis.pages.test_listings import OWLS, shown
 
 LATER = START + timedelta(days=1)
 TITLES = titles_of([OWLS])

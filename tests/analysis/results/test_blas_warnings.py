@@ -14,7 +14,7 @@ from analysis.pages.listings import environments_page
 from store.records import EnvironmentRow, Row
 from tests.analysis.builders import JAX, PYTORCH, Campaign, environment_row
 from tests.analysis.sites import results_of, write_store
-from tests.analysis.test_pages import shown
+from tests.analysis.pages.test_listings import shown
 
 
 def environment(blas: str, **changes: object) -> EnvironmentRow:

@@ -30,7 +30,10 @@ from analysis.statistics.paired import (
     standard_deviation_interval,
 )
 
-MODULES = ("statistics", "comparison", "variance", "time_to_accuracy", "sentences", "findings", "headlines", "frames")
+MODULES = (
+    "statistics.paired", "statistics.variance", "statistics.time_to_accuracy", "findings.comparison", "findings.find",
+    "findings.finding", "rendering.wording", "rendering.headlines", "frames.views", "frames.columns",
+)  # fmt: skip
 
 durations = st.floats(1e-3, 1e4)
 pairs = st.lists(st.tuples(durations, durations), min_size=2, max_size=15)

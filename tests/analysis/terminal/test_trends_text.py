@@ -23,8 +23,8 @@ from store.database import Store
 from store.records import Row, RunRow
 from tests.analysis.builders import PYTORCH, START, Campaign, environment_row
 from tests.analysis.drifting import NOTHING_KNOWN, noise_of, series_of
+from tests.analysis.pages.test_listings import OWLS, shown
 from tests.analysis.sites import queries_on, results_of, small_rows, visible_text, write_store
-from tests.analysis.test_pages import OWLS, shown
 
 STEP = np.log(1.05)
 LONG = [0.0] * 20 + [STEP] * 8

@@ -11,11 +11,11 @@ from scipy import stats
 
 from collector.campaign.collect import collect
 from collector.cli.selection import Choice, choose_suite
-from collector.plan.heat_order import repetition
+from collector.plan import repetition
 from collector.plan.matrix import Group, MatrixError
 from collector.plan.repetition import heats_after_pilot, heats_now, largest_deviation
-from tests.collector.test_choice import NOTHING
-from tests.collector.test_collect import Silent, suite
+from tests.collector.campaign.test_collect import Silent, suite
+from tests.collector.cli.test_selection import NOTHING
 
 
 def group(**asked):

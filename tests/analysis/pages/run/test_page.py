@@ -22,8 +22,8 @@ from analysis.results.reader import read_results
 from store.records import ReadingRow, Row
 from tests.analysis.builders import epoch_row, frame, phase_row, reading_row, run_row
 from tests.analysis.made_gpu_run import RUN_ID, made_gpu_rows
+from tests.analysis.pages.test_listings import shown
 from tests.analysis.sites import HOSTILE, write_store
-from tests.analysis.test_pages import shown
 
 TRAIN = phase_row(phase="train", start_s=1.0, duration_s=2.0, cpu_s=2.0)
 NO_DEVICE = reading_row(

@@ -26,11 +26,11 @@ from analysis.results.reader import read_results
 from collector.plan.workload import known_workloads
 from store.database import Store
 from store.study import read_studies
+from tests.analysis.audit.test_evidence import FLUX
 from tests.analysis.builders import PYTORCH, Campaign
 from tests.analysis.claims_tables import cell, table
+from tests.analysis.pages.test_listings import OWLS, shown
 from tests.analysis.sites import HOSTILE, queries_on, results_of, visible_text
-from tests.analysis.test_claims_evidence import FLUX
-from tests.analysis.test_pages import OWLS, shown
 
 
 @cache

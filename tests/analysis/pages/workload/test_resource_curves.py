@@ -16,8 +16,8 @@ from analysis.results.reader import read_results
 from store.database import Store
 from store.records import ReadingRow, Row, RunRow
 from tests.analysis.builders import JAX, PYTORCH, Campaign, phase_row, reading_row, run_row
+from tests.analysis.pages.test_listings import shown
 from tests.analysis.sites import results_of, write_store
-from tests.analysis.test_pages import shown
 
 
 def reading(at_s: float, cpu_s: float, **changes: object) -> ReadingRow:
