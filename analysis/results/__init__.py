@@ -1,0 +1,1 @@
+"""Everything that the pages of one store need, computed once."""
