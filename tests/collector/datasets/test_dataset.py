@@ -205,7 +205,7 @@ def test_a_name_that_is_a_path_is_unknown(name: str) -> None:
 
 def test_an_unknown_kind_of_source_is_refused_where_it_stands(tmp_path: Path) -> None:
     """The message names file and key."""
-    text = (Path(__file__).parents[2] / "collector/datasets/mnist.toml").read_text()
+    text = (Path(__file__).parents[3] / "collector/datasets/mnist.toml").read_text()
     (tmp_path / "mnist.toml").write_text(text.replace('kind = "npm"', 'kind = "pigeon"'))
 
     with pytest.raises(DatasetError, match=r"mnist\.toml: sources\.3.*pigeon"):
