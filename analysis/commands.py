@@ -166,17 +166,18 @@ def trends(
 
 def _write(findings: Sequence[Finding], form: Format, why_none: str) -> None:
     """Write findings: for people a table and the sentences, for programs every field."""
+    from analysis.rendering.wording import sentence, told_rows
     from analysis.terminal import report as made
 
     if form is not Format.TABLE:
-        columns, values = made.exact_rows(findings)
+        columns, values = told_rows(findings)
         write_rows(Rows(columns, values), form)
         return
     for title, group in made.by_cell(findings):
         columns, values = made.table_rows(group)
         write_rows(Rows(columns, values), form, title)
         for finding in group:
-            typer.echo(f"  {finding.sentence}")
+            typer.echo(f"  {sentence(finding)}")
         typer.echo()
     if not findings:
         typer.echo(why_none)

@@ -39,7 +39,15 @@ from analysis.rendering.gate_queries import gates_in
 from analysis.rendering.render import Chart, Page, page
 from analysis.rendering.repeated_heats import repeated_words
 from analysis.rendering.tables import Table
-from analysis.rendering.wording import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
+from analysis.rendering.wording import (
+    DIVISIONS,
+    cell_title,
+    cell_words,
+    difference_words,
+    interval_words,
+    seconds,
+    sentence,
+)
 from analysis.results.cell_results import (
     CELL_FIELDS,
     CLOCK_NAMES,
@@ -260,7 +268,7 @@ def clock_part(mine: CellResults, clock: str, number: int, forest: Chart | None)
     return {
         "heading": CLOCK_HEADINGS[clock],
         "anchor": f"{clock}-{number + 1}",
-        "findings": mine.on(clock),
+        "sentences": [sentence(finding) for finding in mine.on(clock)],
         "table": findings_table(mine, clock),
         "forest": forest,
         "floor": floor_words(mine, clock),
