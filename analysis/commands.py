@@ -147,8 +147,9 @@ def trends(
     Example: deadheat trends --fail-on-regression
     """
     from analysis.findings.trends import Kind, stalenesses
+    from analysis.rendering.trend_words import shifts_in
     from analysis.results.reader import read_current_versions, read_trends
-    from analysis.terminal.trends_text import shift_rows, shifts_in, trends_text
+    from analysis.terminal.trends_text import shift_rows, trends_text
 
     opened = open_store(store)
     current = read_current_versions(opened, versions)
