@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.rendering import queries
 from analysis.results.blas_warnings import blas_warnings
 from analysis.findings.finding import CLOCKS
 from analysis.findings.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
