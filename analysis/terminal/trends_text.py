@@ -46,9 +46,8 @@ def shift_text(trend: Trend, shift: Shift, *, is_new: bool) -> str:
     """Return a change as a few lines."""
     series = trend.series
     name = entry_name(series.entry, is_headline=series.headline)
-    title = f"{'NEW ' if is_new else ''}{shift.kind}: {name}, {series.metric} on {series.cell.workload}"
     lines = [
-        title,
+        f"{'NEW ' if is_new else ''}{shift.kind}: {name}, {series.metric} on {series.cell.workload}",
         f"  {shift_words(series, shift)}",
         f"  {cell_words(series.cell)}; {series.machine}",
         f"  between {shift.last.campaign_id} and {shift.first.campaign_id} ({tables.moment(shift.first.measured_at)}), "

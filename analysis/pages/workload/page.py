@@ -243,12 +243,8 @@ def contents_table(cells: Sequence[CellResults]) -> Table:
         for mine, anchor in placed(cells)
     ]
     columns = ("cell", "division", "heats", "verdicts on both clocks")
-    return Table(
-        caption="What was measured in this campaign",
-        columns=columns,
-        rows=rows,
-        prose=(columns[0], columns[1], columns[3]),
-    )
+    prose = (columns[0], columns[1], columns[3])
+    return Table(caption="What was measured in this campaign", columns=columns, rows=rows, prose=prose)
 
 
 def declined_table(cells: Sequence[CellResults], absent: pd.DataFrame) -> Table:
