@@ -147,8 +147,9 @@ def trends(
     Example: deadheat trends --fail-on-regression
     """
     from analysis.findings.trends import Kind, stalenesses
+    from analysis.rendering.trend_words import shifts_in
     from analysis.results.reader import read_current_versions, read_trends
-    from analysis.terminal.trends_text import shift_rows, shifts_in, trends_text
+    from analysis.terminal.trends_text import shift_rows, trends_text
 
     opened = open_store(store)
     current = read_current_versions(opened, versions)
@@ -166,17 +167,18 @@ def trends(
 
 def _write(findings: Sequence[Finding], form: Format, why_none: str) -> None:
     """Write findings: for people a table and the sentences, for programs every field."""
+    from analysis.rendering.wording import sentence, told_rows
     from analysis.terminal import report as made
 
     if form is not Format.TABLE:
-        columns, values = made.exact_rows(findings)
+        columns, values = told_rows(findings)
         write_rows(Rows(columns, values), form)
         return
     for title, group in made.by_cell(findings):
         columns, values = made.table_rows(group)
         write_rows(Rows(columns, values), form, title)
         for finding in group:
-            typer.echo(f"  {finding.sentence}")
+            typer.echo(f"  {sentence(finding)}")
         typer.echo()
     if not findings:
         typer.echo(why_none)

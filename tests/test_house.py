@@ -1,4 +1,4 @@
-"""Promises that the whole project keeps: sizes, words, and that nothing names a machine or a registry."""
+"""Promises that the whole project keeps: sizes, wings, and that nothing names a machine or a registry."""
 
 from __future__ import annotations
 
@@ -50,12 +50,42 @@ def test_no_module_is_a_house_of_one_room():
     assert long == []
 
 
-def test_nobody_says_sample():
-    """It means a training example to one reader and a statistical sample to the other."""
-    said = re.compile(r"\bsamples?\b", re.IGNORECASE)
+def test_half_of_the_functions_are_read_at_a_glance():
+    """Six lines for half of them, sixteen for nine of ten."""
+    lengths = sorted(
+        code_lines(node)
+        for path in SOURCES
+        if "runners" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    )
 
-    guilty = [str(p.relative_to(PROJECT)) for p in SOURCES if said.search(p.read_text(encoding="utf-8"))]
-    assert guilty == []
+    assert lengths[len(lengths) // 2] <= 6
+    assert lengths[len(lengths) * 9 // 10] <= 16
+
+
+@pytest.mark.parametrize("package", ["collector", "analysis"])
+def test_a_module_lives_in_a_wing(package: str):
+    """Two may stand at the door; a wing has sixteen rooms at most."""
+    at_the_door = [path for path in (PROJECT / package).glob("*.py") if path.name != "__init__.py"]
+    crowded = [str(wing.relative_to(PROJECT)) for wing in wings(package) if len(list(wing.glob("*.py"))) > 17]
+
+    assert len(at_the_door) <= 2
+    assert crowded == []
+
+
+@pytest.mark.parametrize("package", ["collector", "analysis"])
+def test_the_picture_of_the_house_has_every_wing(package: str):
+    """What docs/development/architecture.md does not name, nobody finds."""
+    text = (PROJECT / "docs/development/architecture.md").read_text(encoding="utf-8")
+
+    assert [wing.name for wing in wings(package) if f"`{wing.name}" not in text and f"/{wing.name}" not in text] == []
+
+
+def wings(package: str) -> list[Path]:
+    """Return the folders of a package that hold its modules."""
+    found = {path.parent for path in SOURCES if path.is_relative_to(PROJECT / package)} - {PROJECT / package}
+    return sorted(folder for folder in found if "runners" not in folder.parts)
 
 
 def test_no_file_names_one_machine():

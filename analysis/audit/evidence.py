@@ -164,7 +164,7 @@ def _compared(mine: CellResults, here: Here, entries: Sequence[Sequence[str]]) -
         is_same = finding.candidate in entries[0] and finding.baseline in entries[1]
         is_reverse = finding.candidate in entries[1] and finding.baseline in entries[0]
         if is_same or is_reverse:
-            texts.append(finding.sentence)
+            texts.append(wording.sentence(finding))
             outcomes.append(_of_verdict(finding, here.expected, is_reverse=is_reverse))
     if not texts:
         names = " and ".join(", ".join(name.partition(":")[0] for name in side) for side in entries)

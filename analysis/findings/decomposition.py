@@ -58,10 +58,8 @@ def decompose(runs: pd.DataFrame, clock: str = "train") -> list[Part]:
         mine = set(home[other])
         for name, group in who.groupby(shared, sort=True):
             pairs = _pairs(group.sort_values(other, key=lambda column: ~column.isin(mine), kind="stable"), other)
-            for reference, entry in pairs:
-                comparison = compare(pair_heats(priced, reference, entry))
-                if comparison:
-                    found.append(_part(kind, str(name), entry, reference, comparison))
+            compared = ((one, other_one, compare(pair_heats(priced, one, other_one))) for one, other_one in pairs)
+            found += [_part(kind, str(name), entry, reference, pair) for reference, entry, pair in compared if pair]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Comparisons of one cell become verdicts and the sentences that state them.
+"""Comparisons of one cell become findings with their verdicts.
 
 `find_all` is called once; pages and terminal read its findings.
 """
@@ -9,7 +9,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ from analysis.findings.comparison import (
 from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding
 from analysis.findings.heats_needed import Plan
 from analysis.frames.columns import Column, Columns, Record, Table, groups, records
-from analysis.rendering.wording import sentence
 from analysis.statistics.paired import Effect, holm
 from analysis.statistics.time_to_accuracy import crossings, pooled_epochs, run_costs
 
@@ -339,7 +338,7 @@ def _finding(race: _Race, control: Comparison | None, contender: _Contender, fam
     if comparison:
         p = 1.0 if adjusted_p is None else adjusted_p
         decision = decide(comparison, control, p, race.margin_ratio, len(family), race.plan)
-    finding = Finding(
+    return Finding(
         cell=race.cell,
         clock=race.clock,
         metric=f"{race.clock}_clock_s" if race.epochs is None else f"time_to_target_{race.clock}_s",
@@ -352,14 +351,12 @@ def _finding(race: _Race, control: Comparison | None, contender: _Contender, fam
         margin_ratio=race.margin_ratio,
         verdict=decision.verdict,
         reason=decision.reason,
-        sentence="",
         epochs_to_target=race.epochs.estimate if race.epochs else None,
         heats_to_decide_low=decision.heats_low,
         heats_to_decide_high=decision.heats_high,
         **_who(race, contender),
         **_ratios(comparison),
     )
-    return replace(finding, sentence=sentence(finding))
 
 
 def _who(race: _Race, contender: _Contender) -> dict[str, Any]:

@@ -65,7 +65,6 @@ class Finding:
     margin_ratio: float  # of a dead heat, fixed in the suite
     verdict: Verdict
     reason: str  # why not decided, insufficient or not ranked; empty otherwise
-    sentence: str  # the finding in words, both directions correct
     candidate_headline: bool = True  # the variant named in runner.toml before the campaign
     baseline_headline: bool = True
     baseline_class: str = ""

@@ -18,7 +18,7 @@ from analysis.rendering import queries, tables
 from analysis.rendering.headlines import KERNELS, LanguageHeadline, language_headlines
 from analysis.rendering.render import Page, page
 from analysis.rendering.tables import Table
-from analysis.rendering.wording import cell_title, difference_words, seconds
+from analysis.rendering.wording import cell_title, difference_words, seconds, sentence
 from analysis.results.cell_results import CLOCK_NAMES, CellResults, compared, page_order, placed, verdict_counts
 from analysis.results.results import Results
 from store.roster import Contender, by_reason
@@ -263,7 +263,7 @@ def _distinct(findings: Sequence[Finding]) -> list[tuple[str, Verdict, str]]:
     if all(f.verdict is Verdict.NOT_RANKED for f in findings) and len({f.reason for f in findings}) == 1:
         reason = findings[0].reason
         return [("", Verdict.NOT_RANKED, f"{reason[:1].upper()}{reason[1:]}.")]
-    return [(CLOCK_NAMES[f.clock], f.verdict, f.sentence) for f in findings]
+    return [(CLOCK_NAMES[f.clock], f.verdict, sentence(f)) for f in findings]
 
 
 def _framework_words(headline: LanguageHeadline) -> Markup:

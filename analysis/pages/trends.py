@@ -25,9 +25,9 @@ from analysis.rendering.charts import TICKS, Spec, finished, rounded
 from analysis.rendering.queries import CELL_KEYS, LATER_KEYS
 from analysis.rendering.render import Chart, Page, page
 from analysis.rendering.tables import Table
+from analysis.rendering.trend_words import age_words, others_words, shift_words, shifts_in, summary, too_few_campaigns
 from analysis.rendering.wording import cell_title, cell_words
 from analysis.results.results import Results
-from analysis.terminal.trends_text import age_words, others_words, shift_words, shifts_in, summary, too_few_campaigns
 
 HEIGHT = 180
 DRAWN = tuple(f"{clock}_clock_s" for clock in CLOCKS)

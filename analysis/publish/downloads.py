@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from analysis.findings.finding import Finding
 from analysis.pages.listings import DataFile
-from analysis.terminal.report import exact_rows
+from analysis.rendering.wording import told_rows
 from store import view
 from store.parquet import columns
 from store.records import TABLES
@@ -53,7 +53,7 @@ def write_table(table: str, content: pa.Table, docs: Path) -> DataFile:
 
 def findings_json(findings: Sequence[Finding]) -> str:
     """Return every field of every finding."""
-    names, rows = exact_rows(findings)
+    names, rows = told_rows(findings)
     return json.dumps([dict(zip(names, row, strict=True)) for row in rows], ensure_ascii=False, indent=1) + "\n"
 
 

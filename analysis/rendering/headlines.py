@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.findings.finding import Finding, entry_name
-from analysis.rendering.wording import seconds
+from analysis.rendering.wording import seconds, sentence
 
 LANGUAGES = ("Julia", "Elixir", "Python")  # each has a row, measured or not
 KERNELS = ("C++",)  # the same kernels without the language in front: a lower bound, never a competitor
@@ -63,7 +63,7 @@ def _headline(language: str, findings: Sequence[Finding]) -> LanguageHeadline:
         framework=ours[0].candidate_framework,
         value=ours[0].candidate_value,
         finding=ours[0],
-        sentence=ours[0].sentence,
+        sentence=sentence(ours[0]),
         others=others[1:],
     )
 

@@ -48,12 +48,8 @@ def run_curve(name: str) -> Spec:
     So one specification serves every run. The first says what the colours are, for those below it too.
     """
     shown, is_first = RUN_CURVES[name], name == next(iter(RUN_CURVES))
-    x = alt.X(
-        "at_s:Q",
-        title="seconds since the process was started" if is_first else None,
-        scale=alt.Scale(nice=False, zero=True),
-        axis=alt.Axis(tickCount=TICKS),
-    )
+    title = "seconds since the process was started" if is_first else None
+    x = alt.X("at_s:Q", title=title, scale=alt.Scale(nice=False, zero=True), axis=alt.Axis(tickCount=TICKS))
     y = alt.Y("shown:Q", title=shown.title, axis=alt.Axis(tickCount=5, minExtent=Y_EXTENT))
     parts = (alt.Detail("device:N"),) if shown.rows == "devices" else ()
     lines = [

@@ -8,8 +8,12 @@ Absolute values stand beside every ratio.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Cell, Finding, entry_name
+from analysis.findings.rows import exact_rows
 from analysis.frames.columns import is_absent
 from analysis.rendering import tables
 from analysis.rendering.tables import NOTHING
@@ -25,11 +29,19 @@ TIMES_FROM = 3.0  # "200 % longer" is read as "twice as long" by half of its rea
 
 def sentence(finding: Finding) -> str:
     """Return the whole finding as one sentence."""
+    if not finding.clock:
+        return _observation(finding)
     candidate, baseline = _names(finding)
     if finding.verdict is Verdict.NOT_RANKED or finding.ratio is None:
         return f"{candidate} is not ranked on the {finding.clock} clock: {finding.reason}."
     took = difference(finding.ratio, baseline, _width(finding))
     return f"{candidate} took {took} {_work(finding)} ({_evidence(finding)}): {_conclusion(finding)}."
+
+
+def told_rows(findings: Sequence[Finding]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return every field of every finding, and the finding as a sentence, for programs."""
+    columns, values = exact_rows(findings)
+    return [*columns, "sentence"], [(*row, sentence(finding)) for row, finding in zip(values, findings, strict=True)]
 
 
 def difference(ratio: float, baseline: str, width_ratio: float | None = None) -> str:
@@ -172,6 +184,15 @@ def _evidence(finding: Finding) -> str:
     if finding.candidate_value is None or finding.baseline_value is None:
         return sure
     return f"{seconds(finding.candidate_value)} against {seconds(finding.baseline_value)}; {sure}"
+
+
+def _observation(finding: Finding) -> str:
+    """Return what was seen of another metric than the clocks."""
+    if finding.verdict is Verdict.NOT_RANKED:
+        return f"{finding.reason}."
+    values = [value_words(value, finding.unit) for value in (finding.candidate_value, finding.baseline_value)]
+    pair = f"{values[0]} of {finding.candidate} against {values[1]} of {finding.baseline}"
+    return f"{finding.metric}: {pair}: {finding.reason}."
 
 
 def _names(finding: Finding) -> tuple[str, str]:

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings.comparison import Verdict
-from analysis.findings.finding import COMPARED_TRACKS, Cell, Finding
+from analysis.findings.finding import COMPARED_TRACKS, Cell, Finding, entry_name
 from analysis.frames.columns import Parts
 from analysis.results.results import Results
-from analysis.findings.finding import entry_name
 from analysis.statistics.variance import pauses_s
 from store.snapshot import Snapshot
 

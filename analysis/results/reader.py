@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.rendering import queries
-from analysis.results.blas_warnings import blas_warnings
 from analysis.findings.finding import CLOCKS
 from analysis.findings.trends import DEFAULT_METRICS, Trend, find_series, find_trends, machines
 from analysis.frames import views
 from analysis.frames.prices import Rates, read_prices
 from analysis.frames.validity import marked
 from analysis.frames.views import latest_gates
+from analysis.results.blas_warnings import blas_warnings
 from analysis.results.results import Measured, Results, ResultsError, measured_of, titles_of
 from store.definition import near
 from store.metrics import METRICS

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis.findings.comparison import Verdict
 from analysis.findings.finding import Finding, entry_name
 from analysis.rendering import tables
-from analysis.rendering.wording import difference_words, interval_words, seconds
+from analysis.rendering.wording import difference_words, interval_words, seconds, sentence
 from analysis.results.results import Measured
 from analysis.terminal.explanation import why
 from analysis.terminal.report import by_cell, why_none
@@ -59,7 +59,7 @@ def details(findings: Sequence[Finding], measured: Measured) -> str:
     told = []
     for finding in findings:
         reasons = [f"  - {name}: {plain(text)}" for name, text in why(finding, measured).lines]
-        told += [f"- {plain(finding.sentence)}", *reasons]
+        told += [f"- {plain(sentence(finding))}", *reasons]
     return "<details>\n<summary>Why</summary>\n\n" + "\n".join(told) + "\n\n</details>\n"
 
 

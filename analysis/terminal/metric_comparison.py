@@ -12,7 +12,6 @@ import pandas as pd
 
 from analysis.findings.comparison import Comparison, Verdict, compare, pair_controls, pair_heats
 from analysis.findings.finding import Finding
-from analysis.rendering.wording import value_words
 from analysis.terminal.explanation import cell_runs
 from store.metrics import METRICS
 
@@ -31,7 +30,7 @@ def observed(finding: Finding, runs: pd.DataFrame, measurements: pd.DataFrame, m
     """
     blank = _blank(finding, metric)
     if finding.verdict is Verdict.NOT_RANKED:
-        return replace(blank, reason=finding.reason, sentence=finding.reason)
+        return replace(blank, reason=finding.reason)
     mine = with_values(cell_runs(runs, finding.cell), measurements, metric)
     compared = mine[mine["entry"].isin([finding.baseline, finding.candidate]) & mine["status"].eq("completed")]
     if (compared["fixed_s"] <= 0).any():
@@ -79,7 +78,7 @@ def _blank(finding: Finding, metric: str) -> Finding:
 
 
 def _refused(blank: Finding, reason: str) -> Finding:
-    return replace(blank, verdict=Verdict.NOT_RANKED, reason=reason, sentence=f"{reason}.")
+    return replace(blank, verdict=Verdict.NOT_RANKED, reason=reason)
 
 
 def _filled(blank: Finding, comparison: Comparison, control: Comparison | None) -> Finding:
@@ -88,8 +87,6 @@ def _filled(blank: Finding, comparison: Comparison, control: Comparison | None) 
         ends, ranks = comparison.effect.interval(0.95).as_ratio, comparison.signed_rank_95.as_ratio
         low, high, rank = ends.low, ends.high, math.exp(comparison.hodges_lehmann)
         rank_low, rank_high = ranks.low, ranks.high
-    reason = NO_MARGIN.format(metric=blank.metric)
-    values = [value_words(value, blank.unit) for value in (comparison.candidate_value, comparison.baseline_value)]
     return replace(
         blank,
         heats=comparison.heats,
@@ -103,6 +100,5 @@ def _filled(blank: Finding, comparison: Comparison, control: Comparison | None) 
         hodges_lehmann_high=rank_high,
         floor_ratio=math.exp(control.floor) if control and control.has_interval else None,
         verdict=Verdict.UNDECIDED,
-        reason=reason,
-        sentence=f"{blank.metric}: {values[0]} of {blank.candidate} against {values[1]} of {blank.baseline}: {reason}.",
+        reason=NO_MARGIN.format(metric=blank.metric),
     )

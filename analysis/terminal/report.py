@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings.comparison import Verdict
-from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Cell, Finding, entry_name
-from analysis.rendering.wording import cell_title, difference_words, interval_words, sentence, value_words
+from analysis.findings.finding import CLOCKS, COMPARED_TRACKS, Finding, entry_name
+from analysis.findings.rows import CELL_COLUMNS
+from analysis.rendering.wording import cell_title, difference_words, interval_words, value_words
 from analysis.results.results import Measured, ResultsError, latest_campaign
 from store.definition import near
 from store.metrics import METRICS
 
 TABLE_COLUMNS = ["clock", "candidate", "it took", "baseline", "that took", "difference", "95 % interval", "heats", "verdict"]  # fmt: skip  # noqa: E501
-CELL_COLUMNS = [field.name for field in fields(Cell)]
-FINDING_COLUMNS = [field.name for field in fields(Finding) if field.name != "cell"]
 NO_HEAT = "There are no findings: no heat is complete."
 NOTHING_MEASURED = "There are no findings: nothing was measured."
 
@@ -149,18 +148,6 @@ def table_rows(findings: Sequence[Finding]) -> tuple[list[str], list[tuple[Any, 
     return TABLE_COLUMNS, [_table_row(finding) for finding in findings]
 
 
-def exact_rows(findings: Sequence[Finding]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return every field of every finding, those of its cell first."""
-    values = [
-        (
-            *(getattr(finding.cell, name) for name in CELL_COLUMNS),
-            *(_plain(getattr(finding, name)) for name in FINDING_COLUMNS),
-        )
-        for finding in findings
-    ]
-    return [*CELL_COLUMNS, *FINDING_COLUMNS], values
-
-
 def _of_workload(findings: list[Finding], workload: str | None, elsewhere: Collection[str]) -> list[Finding]:
     """Return the findings on a workload; `elsewhere` are those that other campaigns measured too."""
     known = sorted({finding.cell.workload for finding in findings})
@@ -194,7 +181,7 @@ def _observation(finding: Finding) -> Finding:
     if finding.verdict in (Verdict.NOT_RANKED, Verdict.INSUFFICIENT):
         return finding
     reason = "because the suite did not plan this comparison, and an afterthought gets no verdict"
-    undecided = replace(
+    return replace(
         finding,
         verdict=Verdict.UNDECIDED,
         reason=reason,
@@ -202,7 +189,6 @@ def _observation(finding: Finding) -> Finding:
         heats_to_decide_low=None,
         heats_to_decide_high=None,
     )
-    return replace(undecided, sentence=sentence(undecided))
 
 
 def _table_row(finding: Finding) -> tuple[Any, ...]:
@@ -218,7 +204,3 @@ def _table_row(finding: Finding) -> tuple[Any, ...]:
         finding.heats,
         str(finding.verdict),
     )
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Verdict) else value

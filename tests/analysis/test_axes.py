@@ -14,7 +14,7 @@ from analysis.pages.home import verdict_words
 from analysis.pages.workload.families import family_medians
 from analysis.pages.workload.sweeps import PER_EPOCH, WAIT_SHARE, find_sweeps, sweep_points, sweep_query
 from analysis.rendering.render import Page
-from analysis.rendering.wording import cell_words
+from analysis.rendering.wording import cell_words, sentence
 from analysis.results.cell_results import cell_results, headline_cell
 from analysis.results.results import Results
 from store.database import Store
@@ -86,7 +86,7 @@ def test_records_from_before_loaders_and_optimizers_were_noted_still_have_findin
     ]
     found = pages_of(old)
 
-    assert [f.sentence for f in results_of(old).findings] == [f.sentence for f in results_of(small_rows()).findings]
+    assert [sentence(f) for f in results_of(old).findings] == [sentence(f) for f in results_of(small_rows()).findings]
     assert "3 epochs, batch 128, 1 thread" in shown(found["workloads/mnist_mlp.md"])
     assert "optimizer = " not in found["workloads/mnist_mlp.md"].text
 

@@ -10,6 +10,7 @@ import pytest
 from analysis.findings.comparison import Verdict, decide
 from analysis.findings.find import plan_of
 from analysis.findings.heats_needed import LOOKS, Plan
+from analysis.rendering.wording import sentence
 from tests.analysis.builders import Campaign, frame, frames_of, run_row
 from tests.analysis.findings.test_comparison import comparison_of, spaced
 from tests.analysis.findings.test_find import found
@@ -86,7 +87,7 @@ def test_a_finding_between_looks_says_so():
     train = next(f for f in found(Campaign(heats=12, changes=changes).rows()).values() if f.clock == "train")
 
     assert train.verdict is Verdict.INSUFFICIENT
-    assert "12 heats are done and the next look is after 20" in train.sentence
+    assert "12 heats are done and the next look is after 20" in sentence(train)
 
 
 def test_three_looks_together_keep_false_verdicts_and_false_dead_heats_at_5_percent():

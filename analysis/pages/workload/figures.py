@@ -73,9 +73,8 @@ def phase_chart(mine: CellResults, name: str) -> Chart | None:
     present = set(medians["label"])
     entries = [label for entry in mine.entries if (label := mine.label(entry)) in present]
     totals = dict(medians.groupby("label")["duration_s"].sum())
-    alt = "Stacked bars of the seconds in each phase. " + " ".join(
-        f"{label}: {seconds(totals[label])} in all." for label in entries
-    )
+    told = " ".join(f"{label}: {seconds(totals[label])} in all." for label in entries)
+    alt = f"Stacked bars of the seconds in each phase. {told}"
     return Chart(
         name=name,
         spec=charts.phase_bars(medians, entries) | {"description": alt},

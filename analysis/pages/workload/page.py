@@ -39,7 +39,15 @@ from analysis.rendering.gate_queries import gates_in
 from analysis.rendering.render import Chart, Page, page
 from analysis.rendering.repeated_heats import repeated_words
 from analysis.rendering.tables import Table
-from analysis.rendering.wording import DIVISIONS, cell_title, cell_words, difference_words, interval_words, seconds
+from analysis.rendering.wording import (
+    DIVISIONS,
+    cell_title,
+    cell_words,
+    difference_words,
+    interval_words,
+    seconds,
+    sentence,
+)
 from analysis.results.cell_results import (
     CELL_FIELDS,
     CLOCK_NAMES,
@@ -235,12 +243,8 @@ def contents_table(cells: Sequence[CellResults]) -> Table:
         for mine, anchor in placed(cells)
     ]
     columns = ("cell", "division", "heats", "verdicts on both clocks")
-    return Table(
-        caption="What was measured in this campaign",
-        columns=columns,
-        rows=rows,
-        prose=(columns[0], columns[1], columns[3]),
-    )
+    prose = (columns[0], columns[1], columns[3])
+    return Table(caption="What was measured in this campaign", columns=columns, rows=rows, prose=prose)
 
 
 def declined_table(cells: Sequence[CellResults], absent: pd.DataFrame) -> Table:
@@ -260,7 +264,7 @@ def clock_part(mine: CellResults, clock: str, number: int, forest: Chart | None)
     return {
         "heading": CLOCK_HEADINGS[clock],
         "anchor": f"{clock}-{number + 1}",
-        "findings": mine.on(clock),
+        "sentences": [sentence(finding) for finding in mine.on(clock)],
         "table": findings_table(mine, clock),
         "forest": forest,
         "floor": floor_words(mine, clock),

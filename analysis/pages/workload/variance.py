@@ -119,13 +119,7 @@ def variance_table(mine: CellResults) -> Table:
     """Return how far measurements of one entry lie apart, on each clock: a column per level."""
     found = {(spread.entry, spread.clock, spread.level): spread for spread in spreads(mine.runs, mine.epochs)}
     rows = [
-        (
-            mine.label(entry),
-            clock,
-            base.runs,
-            seconds(base.mean_s),
-            *_deviations(found, entry, f"{clock}_clock_s"),
-        )
+        (mine.label(entry), clock, base.runs, seconds(base.mean_s), *_deviations(found, entry, f"{clock}_clock_s"))
         for entry in mine.entries
         for clock in CLOCKS
         if (base := found.get((entry, f"{clock}_clock_s", "heats")))

@@ -11,6 +11,7 @@ import pytest
 from analysis.findings.comparison import Verdict
 from analysis.findings.find import find_all
 from analysis.findings.finding import CLOCKS, Finding
+from analysis.rendering.wording import sentence
 from analysis.statistics.paired import holm, log_ratios, mean_effect
 from store.metrics import METRICS
 from store.records import RunRow
@@ -279,7 +280,7 @@ def test_an_unavailable_runner_is_a_finding_with_its_reason():
 
     assert finding.verdict is Verdict.NOT_RANKED
     assert finding.reason == "it is unavailable: no elixir was found. Install: make setup"
-    assert finding.sentence == f"elixir_axon is not ranked on the e2e clock: {finding.reason}."
+    assert sentence(finding) == f"elixir_axon is not ranked on the e2e clock: {finding.reason}."
 
 
 def test_an_entry_that_cannot_do_the_work_is_a_finding_with_its_reason():
@@ -409,7 +410,7 @@ def test_the_order_of_the_rows_does_not_matter(seed):
     for key, finding in ours.items():
         assert theirs[key].ratio == pytest.approx(finding.ratio)
         assert theirs[key].ratio_low == pytest.approx(finding.ratio_low)
-        assert theirs[key].sentence == finding.sentence
+        assert sentence(theirs[key]) == sentence(finding)
 
 
 def test_exchanging_baseline_and_candidate_exchanges_the_verdict():

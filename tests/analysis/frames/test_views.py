@@ -11,6 +11,7 @@ import pytest
 from analysis.findings.find import find_all
 from analysis.frames import views
 from analysis.frames.views import FrameError
+from analysis.rendering.wording import sentence
 from store.database import Store
 from store.records import TABLES
 from tests.analysis.builders import JAX, PYTORCH, Campaign, frames_of, gate_row, reading_row, run_row
@@ -73,7 +74,7 @@ def test_findings_from_the_store_are_those_of_the_rows(store):
     )
     theirs = find_all(expected.runs, expected.epochs, expected.unavailable, expected.gates)
 
-    assert [f.sentence for f in ours] == [f.sentence for f in theirs]
+    assert [sentence(f) for f in ours] == [sentence(f) for f in theirs]
     assert [f.cell for f in ours] == [f.cell for f in theirs]
     assert {f.candidate for f in ours} == {JAX.entry, "elixir_axon:eager"}
 

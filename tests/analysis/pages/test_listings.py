@@ -21,6 +21,7 @@ from analysis.pages.home import verdict_words
 from analysis.pages.listings import empty_page
 from analysis.rendering import render
 from analysis.rendering.render import Page
+from analysis.rendering.wording import sentence
 from analysis.results.cell_results import MOST_POINTS, cell_results, headline_cell, median_curve, phase_medians, thinned
 from analysis.results.results import Results
 from store.records import GateRow, Row, RunRow
@@ -71,7 +72,7 @@ def test_the_front_page_says_every_finding_of_its_workload() -> None:
     found = [f for f in small().findings if f.cell.workload == "mnist_mlp" and f.verdict is not Verdict.NOT_RANKED]
 
     assert len(found) == 4
-    assert all(" ".join(finding.sentence.split()) in home for finding in found)
+    assert all(" ".join(sentence(finding).split()) in home for finding in found)
 
 
 def test_the_front_page_begins_with_the_verdict_on_the_frameworks() -> None:

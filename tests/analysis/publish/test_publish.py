@@ -23,6 +23,7 @@ from analysis.commands import app
 from analysis.publish.publish import publish_site
 from analysis.publish.server import site_server
 from analysis.rendering import queries
+from analysis.rendering.wording import sentence
 from analysis.results.reader import read_results
 from analysis.results.results import ResultsError
 from store.database import Store, StoreWarning
@@ -148,7 +149,7 @@ def test_the_downloads_hold_every_row_and_every_finding(built: Path, store: Stor
     for table in TABLES:
         rows = store.query(f"SELECT count(*) AS n FROM {table}")["n"].iloc[0]
         assert pq.read_metadata(built / "data" / f"{table}.parquet").num_rows == rows
-    assert [found["sentence"] for found in findings] == [f.sentence for f in read_results(store).findings]
+    assert [found["sentence"] for found in findings] == [sentence(f) for f in read_results(store).findings]
 
 
 def test_the_site_documents_every_column(built: Path) -> None:

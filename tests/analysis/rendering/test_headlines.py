@@ -6,6 +6,7 @@ import dataclasses
 
 from analysis.findings.find import find_all
 from analysis.rendering.headlines import NOT_YET_MEASURED, language_headlines
+from analysis.rendering.wording import sentence
 from tests.analysis.builders import JAX, JULIA, NUMPY, PYTORCH, Campaign, Racer, frames_of
 
 FLUX = Racer(runner="julia_flux", variant="cpu", language="Julia", framework="Flux", train_s_per_epoch=1.5)
@@ -42,7 +43,7 @@ def test_a_framework_stands_for_its_language_with_its_finding():
     row = headlines(PYTORCH, FLUX)["Julia"]
 
     assert row.entry == FLUX.entry
-    assert row.sentence == row.finding.sentence
+    assert row.sentence == sentence(row.finding)
     assert row.value == row.finding.candidate_value
 
 

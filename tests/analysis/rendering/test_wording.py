@@ -52,7 +52,6 @@ SLOWER = Finding(
     margin_ratio=0.03,
     verdict=Verdict.SLOWER,
     reason="",
-    sentence="",
 )
 
 

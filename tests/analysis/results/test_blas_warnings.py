@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analysis.results.blas_warnings import blas_warnings
 from analysis.commands import app
 from analysis.pages.listings import environments_page
+from analysis.results.blas_warnings import blas_warnings
 from store.records import EnvironmentRow, Row
 from tests.analysis.builders import JAX, PYTORCH, Campaign, environment_row
-from tests.analysis.sites import results_of, write_store
 from tests.analysis.pages.test_listings import shown
+from tests.analysis.sites import results_of, write_store
 
 
 def environment(blas: str, **changes: object) -> EnvironmentRow:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from analysis.commands import app
 from analysis.findings.comparison import Verdict
+from analysis.rendering.wording import sentence
 from analysis.terminal.markdown import COLUMNS, markdown_report, plain
 from analysis.terminal.report import NOTHING_MEASURED, latest_findings
 from tests.analysis.builders import JAX, JULIA, PYTORCH, Campaign
@@ -41,7 +42,7 @@ def test_every_finding_has_a_row_and_a_sentence() -> None:
 
     assert verdicts == [str(finding.verdict) for finding in findings]
     for finding in findings:
-        assert plain(finding.sentence) in small()
+        assert plain(sentence(finding)) in small()
 
 
 def test_the_first_line_counts_the_verdicts() -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from analysis.commands import app
 from analysis.findings.comparison import Verdict
+from analysis.rendering.wording import sentence
 from analysis.results.results import Measured, ResultsError
 from analysis.terminal.report import compared, latest_findings
 from store.records import RunRow
@@ -83,7 +84,7 @@ def test_a_comparison_that_no_suite_planned_has_an_interval_and_no_verdict() -> 
     assert [finding.verdict for finding in found] == [Verdict.UNDECIDED, Verdict.UNDECIDED]
     assert found[0].ratio == pytest.approx(5 / 1.342, rel=0.02)
     assert found[0].ratio_low is not None
-    assert all("the suite did not plan this comparison" in finding.sentence for finding in found)
+    assert all("the suite did not plan this comparison" in sentence(finding) for finding in found)
     assert all(finding.adjusted_p is None for finding in found)
 
 
@@ -118,7 +119,7 @@ def test_the_table_in_the_terminal_ends_with_the_sentences(store: Path) -> None:
     text = told("report", "--store", str(store))
 
     for finding in latest_findings(measured()):
-        assert finding.sentence in text
+        assert sentence(finding) in text
     assert "mnist_mlp: 3 epochs, batch 128, 1 thread, adam 0.001" in text
 
 

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from analysis.commands import app
 from analysis.findings.trends import Kind, Staleness, Trend, find_trends
 from analysis.pages.trends import trends_page
+from analysis.rendering.trend_words import shifts_in, stale_words, summary, too_few_campaigns
 from analysis.results.reader import read_current_versions
 from analysis.results.results import ResultsError
-from analysis.terminal.trends_text import shift_rows, shifts_in, stale_words, summary, too_few_campaigns, trends_text
+from analysis.terminal.trends_text import shift_rows, trends_text
 from store.database import Store
 from store.records import Row, RunRow
 from tests.analysis.builders import PYTORCH, START, Campaign, environment_row
