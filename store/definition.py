@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 T = TypeVar("T", bound="Definition")
+# Suffixes of what the project is made of, in all its languages.
+CODE = frozenset({".py", ".jl", ".ex", ".exs", ".cpp", ".h", ".toml", ".txt", ".json"})
 
 
 class DefinitionError(ValueError):
@@ -92,6 +94,20 @@ def near(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     found = difflib.get_close_matches(name, names, n=1) or [other for other in names if name and name in other]
     return f"Did you mean {found[0]!r}?" if found else "Name one of these."
+
+
+def code_hash(root: Path, places: Iterable[str]) -> str:
+    """Return a hash of the code and definitions below `root` in `places`, folders or files, with their names.
+
+    What an editor or an interpreter leaves beside the code (swap files, copies, caches) is not code.
+    """
+    files = sorted({file for place in places for file in _code_files(root / place)})
+    return content_hash(*(item for f in files for item in (f.relative_to(root).as_posix(), f.read_bytes())))
+
+
+def _code_files(place: Path) -> list[Path]:
+    found = [place] if place.is_file() else place.rglob("*")
+    return [f for f in found if f.suffix in CODE and not f.name.startswith((".", "#")) and f.is_file()]
 
 
 def content_hash(*parts: str | bytes) -> str:

@@ -31,9 +31,10 @@ from collector.machine.host_lock import host_lock, lock_path
 from collector.machine.idle import DEFAULT_LIMIT_S, wait_for_calm
 from collector.plan.heat_order import Heat, plan_heats
 from collector.plan.matrix import MatrixError, expand_matrix
+from collector.plan.roster import describe_lines
 from collector.run.launch import InterruptedCollectionError
 from collector.run.local_executor import LocalExecutor
-from collector.toolchains.mix import describe_lines, setup_packages
+from collector.toolchains.mix import setup_packages
 from collector.toolchains.toolchain import known_languages, setup_toolchains
 from store.commands import DEFAULT_STORE, StorePath
 from store.database import Store

@@ -38,18 +38,21 @@ from collector.protocol.trial import write_trial
 from collector.run.executor import Executor
 from collector.run.launch import Ending, InterruptedCollectionError, Launch
 from store.database import Store
-from store.definition import content_hash
+from store.definition import code_hash, content_hash
 from store.records import GateRow
 
 UNSUPPORTED = "unsupported: "
 TIMEOUT_S = 600.0  # of one entry on one workload
 KNOWN = "select * from gates where list_contains(?, gate_id) and part <> 'H' order by gated_at"  # H is a campaign's
+COLLECTOR = Path(__file__).parent.parent
+# All that makes a proof: what is given and how it is standardised, the reference, the evidence and how it is judged.
 GATE_CODE = (
-    "gate/judge.py",
-    "gate/inputs.py",
-    "reference/reference.py",
-    "reference/architecture.py",
-    "reference/layers.py",
+    "gate",
+    "reference",
+    "protocol",
+    "datasets",
+    "run/inputs.py",
+    "plan/listed_forms.py",
     "plan/exceptions.toml",
 )
 
@@ -183,13 +186,13 @@ def gate_content(workload: Workload) -> str:
     asked = workload.model_dump(
         mode="json", include={"dataset", "model", "parameters", "loss", "optimizer"}, exclude_none=True
     )
-    return content_hash(json.dumps(asked, sort_keys=True), _read_gate_code())
+    return content_hash(json.dumps(asked, sort_keys=True), read_gate_code())
 
 
 @cache
-def _read_gate_code() -> str:
-    folder = Path(__file__).parent.parent
-    return content_hash(*((folder / name).read_bytes() for name in GATE_CODE))
+def read_gate_code(collector: Path = COLLECTOR) -> str:
+    """Return a hash of the code and the listed forms that a proof is made with."""
+    return code_hash(collector, GATE_CODE)
 
 
 def inputs_folder(workload: Workload, setting: GateSetting) -> Path:

@@ -14,10 +14,14 @@ from pathlib import Path
 
 import psutil
 
-from store.definition import content_hash
+from store.definition import code_hash, content_hash
 from store.records import EnvironmentRow
 
 PROJECT = Path(__file__).parent.parent.parent
+MEASURING = (
+    "campaign", "datasets", "gate", "machine", "plan", "protocol", "reference", "run", "runners", "telemetry",
+    "toolchains", "workloads",
+)  # fmt: skip
 # Variables that change how fast a runtime is or what it computes, but not where something lies on one machine.
 SPEED_VARIABLES = (
     "CUDA_", "ELIXIR_ERL_", "ERL_", "GOMP_", "JAX_", "JULIA_", "KERAS_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_",
@@ -68,9 +72,8 @@ def environment_id(row: EnvironmentRow) -> str:
 
 
 def read_code_hash(project: Path) -> str:
-    """Return a hash of the collector with its runners, workloads and suites, as they lie there now."""
-    files = sorted(f for f in (project / "collector").rglob("*") if f.is_file() and "__pycache__" not in f.parts)
-    return content_hash(*(item for f in files for item in (str(f.relative_to(project)), f.read_bytes())))
+    """Return a hash of what measures, as it lies there now: neither the command line nor a suite does."""
+    return code_hash(project / "collector", MEASURING)
 
 
 def probe_settings() -> dict[str, str]:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from collector.campaign.context import Reporter
 from collector.run.contamination import FOREIGN_CPU_RATIO, LOW_MEMORY_RATIO, MIN_CPU_S, STEAL_RATIO
 from collector.telemetry.machine import PROCFS, SYSFS, MachineSource, process_cpu_s
 from collector.telemetry.nvml import NvmlSource
@@ -17,6 +17,18 @@ from collector.telemetry.nvml import NvmlSource
 LOOK_S = 5.0  # MIN_CPU_S is 5 % of a core in it
 DEFAULT_LIMIT_S = 300.0
 NAMED = 3  # programs that are named, the busiest first
+
+
+class Watcher(Protocol):
+    """Who is told what is waited for."""
+
+    def tell(self, text: str) -> None:
+        """Say one line."""
+        ...
+
+    def show_waiting(self, text: str) -> None:
+        """Show what is waited for."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +102,7 @@ def read_programs(procfs: Path) -> dict[int, tuple[str, float]]:
 
 
 def wait_for_calm(
-    report: Reporter,
+    report: Watcher,
     limit_s: float,
     look: Callable[[], Look] = look_around,
     clock_s: Callable[[], float] = time.monotonic,

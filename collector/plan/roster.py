@@ -71,3 +71,17 @@ def families(runner: Runner) -> dict[str, list[str]]:
     for name in ordered:
         found.setdefault(runner.variants[name].family, []).append(name)
     return found
+
+
+def describe_lines(language: str, runners: Path = RUNNERS) -> list[str]:
+    """Return for each runner of `language` a line with what its `--describe` tells, or why it cannot be used."""
+    return [_described(path.parent.name, runners) for path in sorted(runners.glob(f"{language}_*/runner.toml"))]
+
+
+def _described(name: str, runners: Path) -> str:
+    try:
+        told = probe_description(read_runner(name, runners), runners)
+    except RunnerUnavailableError as reason:
+        return f"{reason}"
+    versions = ", ".join(f"{key} {value}" for key, value in told.versions.items())
+    return f"{name}: {versions}; devices {', '.join(told.devices)}"

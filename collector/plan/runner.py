@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -184,9 +185,17 @@ def known_runners(folder: Path = RUNNERS) -> list[str]:
 def read_runner(name: str, folder: Path = RUNNERS) -> Runner:
     """Return the runner called `name`."""
     path = folder / name / "runner.toml"
-    if not path.exists():
+    try:
+        known = path.stat()
+    except OSError:
         advice = f"Add collector/runners/{name}/runner.toml or correct the name."
-        raise RunnerError(unknown_name("runner", name, known_runners(folder), advice))
+        raise RunnerError(unknown_name("runner", name, known_runners(folder), advice)) from None
+    return _read_runner(name, path, known.st_mtime_ns, known.st_size)
+
+
+@lru_cache(maxsize=256)
+def _read_runner(name: str, path: Path, _changed_ns: int, _size: int) -> Runner:
+    """Return the runner of a file as it is now: read once, and again when it has changed."""
     runner = read_definition(path, Runner, RunnerError)
     if runner.name != name:
         raise RunnerError(f"{path}: name: got {runner.name!r}; expected the folder's own name {name!r}. Rename one.")

@@ -20,10 +20,10 @@ import httpx
 from pydantic import Field
 from rich.console import Console
 
-from collector.plan.runner import RUNNERS, RunnerUnavailableError, probe_description, read_runner
 from collector.toolchains.cmake import BUILDS
 from collector.toolchains.toolchain import (
     PROJECT,
+    RUNNERS,
     SetupResult,
     ToolchainError,
     find_toolchain,
@@ -72,11 +72,6 @@ def setup_packages(
     """
     console = console or Console(stderr=True)
     return [_setup(name, root, runners, console) for name in mix_runners(runners)]
-
-
-def describe_lines(language: str, runners: Path = RUNNERS) -> list[str]:
-    """Return for each runner of `language` a line with what its `--describe` tells, or why it cannot be used."""
-    return [_described(path.parent.name, runners) for path in sorted(runners.glob(f"{language}_*/runner.toml"))]
 
 
 def chosen_backends(downloads: Downloads, environment: Mapping[str, str]) -> list[str]:
@@ -224,12 +219,3 @@ class _Mix:
             f"other runner needs them. All that Mix printed is in {self._log}; deadheat setup elixir goes on from what "
             "is there."
         )
-
-
-def _described(name: str, runners: Path) -> str:
-    try:
-        told = probe_description(read_runner(name, runners), runners)
-    except RunnerUnavailableError as reason:
-        return f"{reason}"
-    versions = ", ".join(f"{key} {value}" for key, value in told.versions.items())
-    return f"{name}: {versions}; devices {', '.join(told.devices)}"

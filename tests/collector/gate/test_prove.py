@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.gate.proofs import proofs_of
-from collector.gate.prove import GateSetting, gate_entries
+from collector.gate.prove import COLLECTOR, GateSetting, gate_entries, read_gate_code
 from collector.plan.matrix import Group, Suite, expand_suite
 from collector.plan.runner import RUNNERS, Description, probe_description, read_runner
 from collector.plan.workload import OPTIMIZERS
@@ -115,3 +115,42 @@ def test_an_unavailable_runner_is_left_out(setting):
     setting = replace(setting, descriptions={})
 
     assert gate(setting, cells("fake"))[0] == {}
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """Return a copy of the collector's code without its runners."""
+    return shutil.copytree(COLLECTOR, tmp_path / "collector", ignore=shutil.ignore_patterns("runners", "__pycache__"))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "datasets/files.py",  # how data are standardised
+        "gate/inputs.py",
+        "gate/evidence.py",
+        "gate/judge.py",
+        "gate/diagnosis/faults.py",
+        "plan/exceptions.toml",
+        "plan/listed_forms.py",
+        "reference/layers.py",
+        "run/inputs.py",
+    ],
+)
+def test_a_proof_expires_with_all_that_made_it(code: Path, place: str):
+    """Whoever changes one of these has to prove again."""
+    before = read_gate_code.__wrapped__(code)
+    (code / place).write_text((code / place).read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+
+    assert read_gate_code.__wrapped__(code) != before
+
+
+@pytest.mark.parametrize(
+    "place", ["gate/.judge.py.swp", "gate/judge.py~", "gate/#judge.py#", "gate/judge.py.orig", "cli/main.py"]
+)
+def test_a_proof_outlives_what_does_not_make_it(code: Path, place: str):
+    """What an editor leaves beside the code, and the command line."""
+    before = read_gate_code.__wrapped__(code)
+    (code / place).write_text("changed")
+
+    assert read_gate_code.__wrapped__(code) == before

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from collector.plan import runner as runner_module
 from collector.plan.matrix import MatrixError, expand_matrix, expand_suite, known_suites, read_suite
-from store.definition import DefinitionError
+from store.definition import DefinitionError, read_definition
 
 SUITE = """
 name = "s"
@@ -204,3 +206,20 @@ def test_an_unknown_suite_lists_the_known_ones():
 def test_the_content_hash_follows_every_setting(tmp_path):
     """A changed margin is another suite, and so another campaign."""
     assert read(tmp_path, SUITE).content != read(tmp_path, SUITE.replace("seed = 1", "seed = 2")).content
+
+
+def test_a_command_reads_each_runner_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cells name it; and a file that has changed is read again."""
+    read: list[Path] = []
+
+    def reading(path: Path, *rest: Any) -> Any:
+        read.append(path)
+        return read_definition(path, *rest)
+
+    runner_module._read_runner.cache_clear()
+    monkeypatch.setattr(runner_module, "read_definition", reading)
+    expand_suite(read_suite("smoke"))
+
+    files = [path for path in read if path.name == "runner.toml"]
+    assert files
+    assert len(files) == len(set(files))

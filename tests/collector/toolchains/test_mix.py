@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from collector.plan.roster import describe_lines
 from collector.plan.runner import RUNNERS
 from collector.toolchains.mix import (
     Downloads,
     chosen_backends,
-    describe_lines,
     mix_runners,
     setup_packages,
     size_bytes,
