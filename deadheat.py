@@ -14,7 +14,7 @@ from analysis.commands import app as analysis_app
 from collector.cli.main import app as collector_app
 from collector.run.launch import InterruptedCollectionError
 from store.commands import app as store_app
-from store.database import StoreWarning
+from store.errors import DeadheatError, StoreWarning
 
 app = typer.Typer(
     name="deadheat",
@@ -23,7 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-OURS = ("analysis", "collector", "store")
 for part in (collector_app, store_app, analysis_app):
     app.registered_commands += part.registered_commands
     app.registered_groups += part.registered_groups
@@ -34,9 +33,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         app()
-    except ValueError as mistake:
-        if type(mistake).__module__.partition(".")[0] not in OURS:
-            raise  # a mistake of the program, not of its user: the traceback is wanted
+    except DeadheatError as mistake:  # any other is a mistake of the program: the traceback is wanted
         _end(f"error: {mistake}", 2)
     except (KeyboardInterrupt, InterruptedCollectionError):
         _end("interrupted; what was complete is stored. The same command goes on where it stopped.", 130)

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from store import parquet, view
 from store.delivery import by_table
+from store.errors import StoreWarning
 from store.metrics import METRICS
 from store.parquet import StoreError
 from store.records import PHASES, SCHEMA_VERSION, STATUSES, TABLES, Row
@@ -31,10 +32,6 @@ __all__ = ["Problem", "Rows", "Store", "StoreError", "StoreWarning"]
 CHECKS = Path(__file__).parent / "checks.sql"
 # Errors that no damaged file can cause; any other error makes the query look for one.
 MISTAKES = (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException, duckdb.PermissionException)
-
-
-class StoreWarning(UserWarning):
-    """A file of the store was left out of an answer."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from store.errors import DeadheatError
+
 T = TypeVar("T", bound="Definition")
 # Suffixes of what the project is made of, in all its languages.
 CODE = frozenset({".py", ".jl", ".ex", ".exs", ".cpp", ".h", ".toml", ".txt", ".json"})
 
 
-class DefinitionError(ValueError):
+class DefinitionError(DeadheatError):
     """A definition file that cannot be used."""
 
 
@@ -26,7 +28,7 @@ class Definition(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def read_definition(path: Path, kind: type[T], error: type[DefinitionError]) -> T:
+def read_definition(path: Path, kind: type[T], error: type[DeadheatError]) -> T:
     """Return the definition in `path`; raise `error` naming the file, the key, the value and what is expected."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -37,7 +39,7 @@ def read_definition(path: Path, kind: type[T], error: type[DefinitionError]) -> 
     return validate_definition(content, kind, error, where=str(path))
 
 
-def validate_definition(content: dict[str, Any], kind: type[T], error: type[DefinitionError], where: str) -> T:
+def validate_definition(content: dict[str, Any], kind: type[T], error: type[DeadheatError], where: str) -> T:
     """Return `content` as `kind`; raise `error` with every mistake found, each on its own line."""
     try:
         return kind.model_validate(content)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from store.errors import DeadheatError
 from store.records import SCHEMA_VERSION, TABLES, Row
 
 VERSION_KEY = "deadheat_schema_version"
@@ -27,7 +28,7 @@ ARROW_TYPES: dict[object, pa.DataType] = {
 }
 
 
-class StoreError(ValueError):
+class StoreError(DeadheatError):
     """A store, or something asked of it, that cannot be used."""
 
 

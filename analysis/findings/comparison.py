@@ -25,6 +25,7 @@ from analysis.statistics.paired import (
     signed_rank_interval,
     standard_deviation_interval,
 )
+from store.errors import DeadheatError
 
 HEATS_FOR_AN_INTERVAL = 6  # below, the signed-rank test has no 95 % interval at all
 OUTLIERS = "outliers"  # how the reason begins when the ranks contradict the mean
@@ -43,7 +44,7 @@ class Verdict(StrEnum):
     NOT_RANKED = "not ranked"  # failed the gate, never completed, or was unavailable
 
 
-class ComparisonError(ValueError):
+class ComparisonError(DeadheatError):
     """Runs that cannot be paired."""
 
 

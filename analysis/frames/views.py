@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from store.errors import DeadheatError
 from store.records import TABLES
 from store.view import VIEWS
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 KEYS = ("runner", "variant", "workload", "optimizer", "loader", "device", "dtype")
 
 
-class FrameError(ValueError):
+class FrameError(DeadheatError):
     """A view that does not have the columns of its row type."""
 
 

@@ -11,12 +11,13 @@ from analysis.findings.find import find_all
 from analysis.findings.finding import Finding
 from analysis.frames.prices import Price
 from analysis.frames.validity import marked
+from store.errors import DeadheatError
 from store.roster import Contender
 from store.snapshot import Snapshot
 from store.study import Study
 
 
-class ResultsError(ValueError):
+class ResultsError(DeadheatError):
     """Something asked of the results that they do not have, or a site that cannot be made."""
 
 

@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
+from store.errors import DeadheatError
+
 Floats = npt.NDArray[np.float64]
 Numbers = Sequence[float] | Floats
 
 
-class StatisticsError(ValueError):
+class StatisticsError(DeadheatError):
     """Numbers that cannot be averaged or compared."""
 
 

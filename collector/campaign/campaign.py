@@ -13,14 +13,15 @@ from pathlib import Path
 from collector.plan.heat_order import Heat
 from collector.plan.matrix import Suite
 from store.database import Store
-from store.definition import DefinitionError, content_hash
+from store.definition import content_hash
+from store.errors import DeadheatError
 
 # An ending that says nothing about the runner's speed: its heat is repeated, blind to the times of the others.
 # So is the heat of a contaminated run; both attempts are kept.
 VOIDING = ("crashed", "timed_out", "out_of_memory", "bad_events")
 
 
-class CampaignError(DefinitionError):
+class CampaignError(DeadheatError):
     """A campaign whose manifest cannot be read."""
 
 

@@ -43,7 +43,7 @@ from collector.plan.runner import (
     read_runner,
 )
 from store.database import Store
-from store.definition import DefinitionError
+from store.errors import DeadheatError
 
 RAN_SINCE = (
     "select distinct runner, variant from runs join environments using (environment_id) "
@@ -51,7 +51,7 @@ RAN_SINCE = (
 )
 
 
-class CollectError(DefinitionError):
+class CollectError(DeadheatError):
     """A collection that cannot begin."""
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from store.definition import DefinitionError
+from store.errors import DeadheatError
 
 
-class LockedError(DefinitionError):
+class LockedError(DeadheatError):
     """Another collection is running on this host."""
 
 

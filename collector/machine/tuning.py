@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from collector.telemetry.machine import PROCFS, SYSFS
 from collector.telemetry.nvml import open_devices
-from store.definition import DefinitionError
+from store.errors import DeadheatError
 
 PERSISTENT, UNLOCKED = "on", "not locked"
 
 
-class TuningError(DefinitionError):
+class TuningError(DeadheatError):
     """A record of earlier settings that is missing or cannot be read."""
 
 

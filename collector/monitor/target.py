@@ -21,6 +21,7 @@ from collector.telemetry.choice import RunTarget, open_sources, pids_of
 from collector.telemetry.machine import MachineSource
 from collector.telemetry.nvml import NvmlSource
 from collector.telemetry.rapl import RaplSource
+from store.errors import DeadheatError
 
 GRACE_S = 2.0  # after Ctrl-C, for a command that the terminal has told of it too
 END_S = 5.0  # after SIGTERM
@@ -28,7 +29,7 @@ COMMAND_WIDTH = 100
 CANNOT_READ = "expected one whose /proc entry this user may read. Run it as that user, or as root."
 
 
-class MonitorError(ValueError):
+class MonitorError(DeadheatError):
     """Something that cannot be watched, or cannot be watched as asked."""
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from store.errors import DeadheatError
 from store.records import PublishedRow
 
 ROWS_PER_S = 10
@@ -30,7 +31,7 @@ LONGEST_STEP = 0.2  # points per row; a share of the last 0.1 s jumps by whole t
 FEWEST_ROWS, FEWEST_RISING_ROWS = 3, 10  # from which a slow creep, and any rise, is no chance
 
 
-class UnixStatsError(ValueError):
+class UnixStatsError(DeadheatError):
     """A file that is not UnixStats' as it stands."""
 
 

@@ -9,13 +9,15 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from store.errors import DeadheatError
+
 E = TypeVar("E")
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 Position = Annotated[float, Field(gt=0)]  # in epochs, at the end of the pair
 
 
-class EventError(ValueError):
+class EventError(DeadheatError):
     """A line that is no event, or an event out of order."""
 
 

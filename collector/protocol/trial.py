@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from store.definition import DefinitionError
+from store.errors import DeadheatError
 
 UNSAFE = re.compile(r'["\\\x00-\x1f\x7f]')
 Count = Annotated[int, Field(ge=0)]
 
 
-class TrialError(DefinitionError):
+class TrialError(DeadheatError):
     """A trial that cannot be written down."""
 
 

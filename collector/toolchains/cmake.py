@@ -15,7 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from store.definition import DefinitionError, content_hash
+from store.definition import content_hash
+from store.errors import DeadheatError
 
 BUILDS = ".toolchains"
 STAMP = ".deadheat-build"  # holds the hash of what was built
@@ -25,7 +26,7 @@ COMPILER = "g++"
 NO_COMPILER = f"there is no C++ compiler {COMPILER} here; install it with: apt-get install {COMPILER}"
 
 
-class BuildError(DefinitionError):
+class BuildError(DeadheatError):
     """A runner that cannot be built here."""
 
 

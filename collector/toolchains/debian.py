@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from store.definition import DefinitionError
+from store.errors import DeadheatError
 
 PERMANENT = ("404", "does not have a Release file", "Unable to locate package", "NO_PUBKEY", "is not signed")
 
 
-class DebianError(DefinitionError):
+class DebianError(DeadheatError):
     """Packages that this machine's apt does not give."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from store.definition import DefinitionError
+from store.errors import DeadheatError
 
 VERSIONS = "https://julialang-s3.julialang.org/bin/versions.json"  # what juliapkg asks first
 # Says what it will download before it does; its own messages follow. The last argument is the file for the result.
@@ -30,7 +30,7 @@ pathlib.Path(sys.argv[3]).write_text(str(found[0]))
 """
 
 
-class FinderError(DefinitionError):
+class FinderError(DeadheatError):
     """juliapkg is there and did not give a Julia."""
 
 

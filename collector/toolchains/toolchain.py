@@ -24,7 +24,8 @@ from rich.console import Console
 from collector.toolchains.cmake import BUILDS, BuildError, build_runner, find_build, known_builds
 from collector.toolchains.debian import DebianError, fetch_packages, write_unpacked
 from collector.toolchains.juliapkg import FinderError, find_by_juliapkg, is_finder_installed
-from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
+from store.definition import Definition, content_hash, read_definition, unknown_name
+from store.errors import DeadheatError
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TOOLCHAINS = Path(__file__).parent
@@ -34,7 +35,7 @@ STAMP = ".deadheat-toolchain"
 VERSION_TIMEOUT_S = 60.0
 
 
-class ToolchainError(DefinitionError):
+class ToolchainError(DeadheatError):
     """A toolchain that is unknown or cannot be had on this machine."""
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.database import Store, StoreError, StoreWarning
+from store.database import Store, StoreError
+from store.errors import StoreWarning
 from store.records import TABLES, EnvironmentRow, EpochRow, Row, RunRow
 from tests.store.rows import CHILDREN, DAY, any_row, everything, file_of, read_rows, row, values, whole_run
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from store.database import Store, StoreError, StoreWarning
+from store.database import Store, StoreError
+from store.errors import StoreWarning
 from store.parquet import VERSION_KEY, columns
 from store.records import SCHEMA_VERSION, PhaseRow, RunRow
 from tests.store.rows import DAY, MOMENT, everything, file_of, row, values

@@ -26,7 +26,8 @@ from analysis.rendering import queries
 from analysis.rendering.wording import sentence
 from analysis.results.reader import read_results
 from analysis.results.results import ResultsError
-from store.database import Store, StoreWarning
+from store.database import Store
+from store.errors import StoreWarning
 from store.export import export
 from store.records import TABLES, RunRow
 from tests.analysis.builders import PYTORCH, START, Campaign
