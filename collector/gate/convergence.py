@@ -23,7 +23,7 @@ from store.database import Store
 from store.records import GateRow
 
 FEWEST_HEATS = 10
-ACCURACY_MARGIN = 0.003  # METHODS §1: 0.3 points
+ACCURACY_MARGIN = 0.003  # 0.3 points: docs/explanation/gate.md
 SMALLEST_P = 0.001  # of the epochs to the target being of one distribution; rare enough for a campaign of many entries
 
 ENDS = """

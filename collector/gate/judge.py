@@ -2,7 +2,7 @@
 
 `collector.gate.inputs` lays out one short, real piece of work per workload, together with what the float64 reference
 makes of it. A runner works on it in mode `gate`; `judge` compares its files with the reference, part by part.
-Parts, tolerances and the noise they stand on: METHODS §1, docs/explanation/gate.md.
+Parts, tolerances and the noise they stand on: docs/explanation/gate.md.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TOLERANCES = {
 }
 # Rounding grows with depth: five times the largest error of the float32 reference on a ResNet-50.
 RESNET50_TOLERANCES = {"gradient": 7e-2, "whole gradient": 2e-2, "one step": 2e-2, "two steps": 1.1e-1}
-# METHODS §1: with lower precision only the gradient is compared; and it must be seen that precision is lower.
+# With lower precision only the gradient is compared; and it must be seen that precision is lower.
 LOWER_PRECISION = {"tf32": 0.1, "bf16": 0.5}
 VISIBLE_ROUNDING = {"tf32": 1e-5, "bf16": 1e-4}
 

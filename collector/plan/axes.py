@@ -14,7 +14,7 @@ from collector.plan.workload import OPTIMIZERS, NotNegative, Positive, PositiveF
 from store.definition import Definition
 
 DEFAULT_STEPS = 50  # in modes steps and infer, for a workload that names no number
-DEFAULT_EVALUATIONS_PER_EPOCH = 4  # METHODS §4; in mode train, for a workload that is otherwise run in mode steps
+DEFAULT_EVALUATIONS_PER_EPOCH = 4  # in mode train, for a workload that is otherwise run in mode steps
 
 
 class Axes(Definition):

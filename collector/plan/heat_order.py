@@ -10,7 +10,7 @@ from collector.plan.matrix import Cell, Suite
 from collector.plan.runner import Entry
 from store.definition import content_hash
 
-MAX_RUNS_PER_HEAT = 8  # METHODS §3: longer heats lose the correlation that pairing lives on
+MAX_RUNS_PER_HEAT = 8  # longer heats lose the correlation that pairing lives on: docs/explanation/heats.md
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from collector.telemetry import Reading
 from store.records import PhaseRow
 
-# METHODS §2: a window must be long against the period in which its counter advances.
+# A window must be long against the period in which its counter advances: docs/explanation/telemetry.md.
 MIN_DEVICE_WINDOW_S = 5.0
 MIN_DEVICE_UPDATES = 50
 MIN_CPU_WINDOW_S = 1.0

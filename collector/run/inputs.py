@@ -18,7 +18,7 @@ from collector.reference.architecture import Architecture, build_architecture
 from collector.reference.layers import Array
 from collector.reference.reference import initial_weights
 
-CHUNKS_PER_EPOCH = 20  # METHODS §2: enough for a steady-state test, below 1 % of an epoch
+CHUNKS_PER_EPOCH = 20  # enough for a steady-state test, below 1 % of an epoch
 STEPS_PER_CHUNK = 10  # in mode steps
 EVAL_BATCH_SIZE = 1000
 

@@ -24,7 +24,7 @@ from store.records import EpochRow, MeasurementRow, PhaseRow, ReadingRow, RunRow
 NS = 1e9
 MIN_CPU_PHASE_S = 0.3  # a phase shorter than three readings has no CPU figure, unless the kernel counts exactly
 MAX_GAP_S = 0.5  # a straight line between readings further apart says nothing about a moment between them
-# METHODS §2: a runner's clock may differ from the collector's by this much before its run is invalid.
+# docs/explanation/clocks.md: a runner's clock may differ from the collector's by this much before its run is invalid.
 MAX_CLOCK_SLOPE = 1e-3
 MIN_SLOPE_SPAN_S = 10.0
 MIN_SLOPE_DIFFERENCE_S = 0.02  # four polls of the file: a smaller difference may be lateness
@@ -309,7 +309,7 @@ def _inference_values(epochs: Sequence[EpochRow], latencies_s: Sequence[float]) 
 
 
 def target_row(epochs: Sequence[EpochRow], target_accuracy: float) -> EpochRow | None:
-    """Return the first of two consecutive evaluations at or above the target (METHODS §4), or None."""
+    """Return the first of two consecutive evaluations at or above the target (docs/explanation/clocks.md), or None."""
     reached = [row.test_accuracy is not None and row.test_accuracy >= target_accuracy for row in epochs]
     return next((row for row, now, then in zip(epochs, reached, reached[1:], strict=False) if now and then), None)
 

@@ -321,7 +321,7 @@ def test_a_difference_on_the_edge_of_the_margin_may_never_be_decided():
 
 
 # Simulated campaigns. A heat is three runs in random order; the machine drifts by 10 % with a correlation of
-# 20 runs, and each run adds 1 % of its own: METHODS.md fixed the rules with these figures.
+# 20 runs, and each run adds 1 % of its own: the rules were fixed with these figures.
 
 
 def simulated_heats(generator, campaigns, heats, entries):
