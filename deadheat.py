@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import warnings
 from typing import TextIO
@@ -31,6 +32,9 @@ for part in (collector_app, store_app, analysis_app):
 def main() -> None:
     """Run the command line. Wrong input ends with 2, an interruption with 130, both without a traceback."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no "×" shows another sign in its place
     try:
         app()
     except DeadheatError as mistake:  # any other is a mistake of the program: the traceback is wanted

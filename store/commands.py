@@ -10,6 +10,7 @@ import typer
 
 from store import view
 from store.database import Rows, Store, StoreError
+from store.definition import person_path
 from store.metrics import METRICS
 from store.output import Format, json_text, records, write_rows, write_table
 from store.parquet import columns
@@ -18,7 +19,10 @@ from store.snapshot import SNAPSHOTS, read_snapshots
 
 app = typer.Typer(no_args_is_help=True, help="Look into the store.")
 
-StorePath = Annotated[Path, typer.Option("--store", envvar="DEADHEAT_STORE", help="The store's folder.")]
+StorePath = Annotated[
+    Path,
+    typer.Option("--store", envvar="DEADHEAT_STORE", metavar="PATH", parser=person_path, help="The store's folder."),
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is written.")]
 DEFAULT_STORE = Path("results")
 PARTS = {

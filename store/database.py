@@ -151,7 +151,7 @@ class Store:
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Return the answer as exact Python values; otherwise like `query`."""
         table = self.arrow(sql, parameters)
-        return Rows(table.column_names, list(zip(*(column.to_pylist() for column in table.columns), strict=True)))
+        return Rows(table.column_names, list(zip(*(_python_values(column) for column in table.columns), strict=True)))
 
     def check(self) -> list[Problem]:
         """Return what is wrong with the store: damaged files, and records that contradict each other."""
@@ -280,6 +280,17 @@ def _floats_for_decimals(table: pa.Table) -> pa.Table:
     """Return sums of integers and decimal literals as floats: pandas would hold them as Python objects."""
     exact = [pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f for f in table.schema]
     return table.cast(pa.schema(exact))
+
+
+def _python_values(column: pa.ChunkedArray) -> list[Any]:
+    """Return a column as Python values; raise for moments that Python has no date for."""
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError) as reason:
+        raise StoreError(
+            f"query: a moment is beyond the years 1 to 9999 ({reason}); expected dates that can be shown. "
+            "Ask for it as text: CAST(... AS VARCHAR)."
+        ) from None
 
 
 def _query_error(reason: duckdb.Error) -> StoreError:

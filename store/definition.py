@@ -31,7 +31,7 @@ class Definition(BaseModel):
 def read_definition(path: Path, kind: type[T], error: type[DeadheatError]) -> T:
     """Return the definition in `path`; raise `error` naming the file, the key, the value and what is expected."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror}); expected a TOML file. Check the path.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
@@ -96,6 +96,20 @@ def near(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     found = difflib.get_close_matches(name, names, n=1) or [other for other in names if name and name in other]
     return f"Did you mean {found[0]!r}?" if found else "Name one of these."
+
+
+def person_path(text: str | Path) -> Path:
+    """Return a path as a person means it: ~ is the home folder, also where no shell has put it in.
+
+    Raises
+    ------
+    DefinitionError
+        If there is no home folder to put there.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise DefinitionError(f"{text}: there is no home folder; expected a path without '~'. Name it whole.") from None
 
 
 def code_hash(root: Path, places: Iterable[str]) -> str:

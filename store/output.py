@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import sys
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -85,8 +87,22 @@ def csv_text(rows: Rows) -> str:
 
 
 def records(rows: Rows) -> list[dict[str, Any]]:
-    """Return an answer as one mapping per row."""
-    return [dict(zip(rows.columns, row, strict=True)) for row in rows.values]
+    """Return an answer as one mapping per row; of columns with one name the later ones are numbered."""
+    names = _distinct(rows.columns)
+    return [dict(zip(names, row, strict=True)) for row in rows.values]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return names of which no two are equal.
+
+    >>> _distinct(["x", "x", "x_1", "x"])
+    ['x', 'x_2', 'x_1', 'x_3']
+    """
+    found: list[str] = []
+    for name in names:
+        free = (f"{name}_{number}" for number in itertools.count(1))
+        found.append(name if name not in found else next(other for other in free if other not in {*found, *names}))
+    return found
 
 
 def json_text(content: object) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from packaging.version import InvalidVersion, Version
 
 from analysis.findings.finding import Cell
 from analysis.statistics.change_points import Change, change_points, noise
@@ -121,8 +122,13 @@ class Staleness:
     @property
     def is_outdated(self) -> bool:
         """Whether a newer version is known than the one measured; a build's own suffix does not count."""
-        known = bool(self.version and self.current_version)
-        return known and _bare(self.version) != _bare(self.current_version)
+        if not (self.version and self.current_version):
+            return False
+        measured, current = _bare(self.version), _bare(self.current_version)
+        try:
+            return Version(measured) < Version(current)
+        except InvalidVersion:  # no order is known: another one is taken for newer
+            return measured != current
 
 
 def find_series(

@@ -105,7 +105,7 @@ def read_current_versions(store: Store, path: Path | None = None) -> dict[str, s
     if path is None and not place.is_file():
         return {}
     try:
-        content = tomllib.loads(place.read_text(encoding="utf-8"))
+        content = tomllib.loads(place.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as reason:
         raise ResultsError(
             f"{place}: cannot be read ({reason}); expected {_VERSIONS_FORM}. Correct the file."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -17,6 +18,7 @@ from collector.plan.matrix import Group, MatrixError, Suite, known_suites, read_
 from collector.plan.workload import WORKLOADS, read_workload
 from store.definition import validate_definition
 
+RATES = ("learning_rate", "weight_decay")
 DEFAULT_SEED = 20260101
 DEFAULT_HEATS = 10
 AXES = tuple(Axes.model_fields)
@@ -119,7 +121,7 @@ def _own_suite(choice: Choice) -> Suite:
         "repetitions": choice.repetitions or "fixed",
         "mode": choice.mode,
         "steps": choice.steps,
-        "axes": {name: _values(text) for name, text in choice.axes.items()},
+        "axes": {name: _values(name, text) for name, text in choice.axes.items()},
     }
     content = {
         "name": "chosen",
@@ -130,8 +132,18 @@ def _own_suite(choice: Choice) -> Suite:
     return validate_definition(content, Suite, MatrixError, where="command line")
 
 
-def _values(text: str) -> list[int | float | str]:
-    return [_value(item) for item in text.split(",")]
+def _values(name: str, text: str) -> list[int | float | str]:
+    """Return the values of an axis; raise where a comma may stand for a decimal point or between thousands."""
+    items = [item.strip() for item in text.split(",")]
+    for first, second in itertools.pairwise(items):
+        both = first.isdecimal() and second.isdecimal()
+        if both and (name in RATES or (second.startswith("0") and len(second) > 1)):
+            meant = f"{first}.{second}" if name in RATES else f"{first}{second}"
+            raise MatrixError(
+                f"--{name.replace('_', '-')}: got {text!r}; expected values separated by commas, with a point in a "
+                f"decimal. Write {meant}, or {first}.0,{second.lstrip('0') or '0'}.0 for two values."
+            )
+    return [_value(item) for item in items]
 
 
 def _value(text: str) -> int | float | str:

@@ -104,9 +104,21 @@ def read_dataset(name: str, folder: Path = DATASETS) -> Dataset:
 
 
 def default_cache() -> Path:
-    """Return the folder that fetched files are kept in: DEADHEAT_CACHE, else deadheat in the user's cache."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("DEADHEAT_CACHE") or user / "deadheat").absolute()
+    """Return the folder that fetched files are kept in: DEADHEAT_CACHE, else deadheat in the user's cache.
+
+    Raises
+    ------
+    DatasetError
+        If neither is named and there is no home folder.
+    """
+    named = os.environ.get("DEADHEAT_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/deadheat"
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError:
+        raise DatasetError(
+            "data sets: there is no home folder to keep them in; expected one. "
+            "Name a folder in DEADHEAT_CACHE or XDG_CACHE_HOME."
+        ) from None
 
 
 def dataset_folder(dataset: Dataset, cache: Path | None = None) -> Path:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from collector.gate.judge import Check
 from collector.gate.proofs import GateKey, gate_key
@@ -21,6 +20,9 @@ from collector.gate.prove import GateResult, check_columns
 from collector.plan.matrix import Cell
 from store.database import Store
 from store.records import GateRow
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_HEATS = 10
 ACCURACY_MARGIN = 0.003  # 0.3 points: docs/explanation/gate.md
@@ -53,6 +55,8 @@ def judge_ends(ends: Ends) -> list[Check]:
     distributions (Mann & Whitney 1947, two-sided, runs that never met it last).
     """
     difference = ends.accuracy - ends.baseline_accuracy
+    from scipy import stats  # slow to load, and needed here alone
+
     half = stats.t.ppf(0.95, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference))
     farthest = float(abs(difference.mean()) + half)
     p_value = _same_distribution(ends.epochs, ends.baseline_epochs)
@@ -141,5 +145,7 @@ def _same_distribution(found: NDArray[np.float64], expected: NDArray[np.float64]
     """Return the p value of both being of one distribution; 1 where all are equal."""
     if len(np.unique(np.concatenate([found, expected]))) == 1:
         return 1.0
+    from scipy import stats  # slow to load, and needed here alone
+
     ranks = stats.rankdata(np.concatenate([found, expected]))  # infinite values rank last, and equal ones alike
     return float(stats.mannwhitneyu(ranks[: len(found)], ranks[len(found) :], method="asymptotic").pvalue)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from collector.telemetry.machine import PROCFS, SYSFS
 from collector.telemetry.nvml import open_devices
+from store.definition import person_path
 from store.errors import DeadheatError
 
 PERSISTENT, UNLOCKED = "on", "not locked"
@@ -164,7 +165,7 @@ def restore(knobs: Sequence[Knob], record: Path) -> Iterator[tuple[bool, str]]:
 
 def record_path() -> Path:
     """Return the file that has what the machine's settings were; `DEADHEAT_TUNED` names another one."""
-    return Path(os.environ.get("DEADHEAT_TUNED") or Path.home() / ".cache" / "deadheat" / "tuned.json")
+    return person_path(os.environ.get("DEADHEAT_TUNED") or "~/.cache/deadheat/tuned.json")
 
 
 def _set(knob: Knob, value: str, before: str) -> tuple[bool, str]:

@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
-from scipy import stats
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rule = Literal["fixed", "pilot", "looks"]
 
@@ -46,6 +46,8 @@ def heats_after_pilot(deviation: float, margin_ratio: float, most: int, *, pilot
     >>> heats_after_pilot(0.0283, 0.03, most=60), heats_after_pilot(0.001, 0.03, most=60)
     (15, 10)
     """
+    from scipy import stats  # slow to load, and needed by this rule alone
+
     half = math.log1p(margin_ratio) / 2
     wanted = math.ceil((float(stats.t.ppf(0.95, pilot - 1)) * deviation / half) ** 2)
     return min(most, max(FEWEST_HEATS, wanted))

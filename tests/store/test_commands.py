@@ -205,3 +205,21 @@ def test_every_phase_has_a_metric() -> None:
 def test_the_views_file_is_where_the_documentation_says(filled: Store) -> None:
     """Beside the records, for `duckdb -init views.sql`."""
     assert Path(filled.path / "views.sql").read_text().startswith("-- The views of this store for any DuckDB")
+
+
+@pytest.mark.parametrize("query", ["select 1 as x, 2 as x", "select 1 as x, 2 as x, 3 as x_2"])
+def test_no_column_of_an_answer_is_lost(store: Store, query: str) -> None:
+    """Of equal names the later ones are numbered."""
+    (row,) = json.loads(ask(store, "sql", query, "--format", "json").stdout)
+
+    assert sorted(row.values()) == list(range(1, len(row) + 1))
+    assert len(row) == query.count(" as ")
+
+
+@pytest.mark.parametrize("moment", ["'infinity'::timestamp", "date '290000-01-01'", "'-infinity'::timestamptz"])
+def test_a_moment_beyond_python_is_named_with_a_remedy(store: Store, moment: str) -> None:
+    """No traceback; as text it is shown."""
+    with pytest.raises(StoreError, match="beyond the years 1 to 9999.*CAST"):
+        store.rows(f"select {moment} as t")
+
+    assert store.rows(f"select cast({moment} as varchar) as t").values

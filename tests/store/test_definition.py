@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from store.definition import Definition, DefinitionError, content_hash, read_definition, unknown_name
+from store.definition import Definition, DefinitionError, content_hash, person_path, read_definition, unknown_name
 
 
 class Inner(Definition):
@@ -83,3 +83,36 @@ def test_an_unknown_name_suggests_the_nearest():
 def test_hashes_keep_parts_apart():
     """Moving a letter from one part to the next changes the hash."""
     assert content_hash("ab", "c") != content_hash("a", "bc")
+
+
+def test_the_mark_of_an_editor_is_no_part_of_the_text(tmp_path: Path):
+    """Editors on Windows write one before the first letter."""
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbfname = 'a'\nsize = 1\n")
+
+    assert read_definition(path, Marked, DefinitionError) == Marked(name="a", size=1)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("~/store", "home/store"), ("~", "home")])
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str):
+    """Also where no shell has put it in, as in a variable of a workflow."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    assert person_path(text) == tmp_path / expected
+    assert person_path("a~b/c") == Path("a~b/c")
+
+
+def test_without_a_home_folder_a_tilde_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """A container whose user has none."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError()))
+
+    with pytest.raises(DefinitionError, match="there is no home folder.*Name it whole"):
+        person_path("~/store")
+
+
+class Marked(Definition):
+    """Something small."""
+
+    name: str
+    size: int

@@ -315,3 +315,19 @@ def test_ages_are_those_of_the_stores_own_numbers() -> None:
     assert "3 January 2026, 03:04 UTC the same day 2.1" in page("another")
     assert "2 January 2026, 03:04 UTC the same day 2.0" in page("nightly-1")
     assert "How old the numbers are" not in page("nightly-0", "nightly-1")
+
+
+@pytest.mark.parametrize(
+    ("measured", "current", "is_outdated"),
+    [
+        ("2.13.0", "2.0.0", False),
+        ("2.4.6", "2.4", False),
+        ("0.9.10", "0.16.1", True),
+        ("2.13.0+cpu", "2.13.0", False),
+        ("v1.10.6", "1.12.0", True),
+        ("1.18-rc", "one", True),
+    ],
+)
+def test_only_an_older_version_is_outdated(measured: str, current: str, is_outdated: bool) -> None:
+    """Versions are compared as versions, not as text."""
+    assert stale(version=measured, current_version=current).is_outdated is is_outdated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -108,3 +109,24 @@ def test_the_command_has_an_option_for_each_axis():
 def test_a_reason_is_told_once():
     """With the number of cells it holds in."""
     assert refusal_lines(["a", "b", "a"]) == ["unsupported in 2 cells: a", "unsupported in 1 cell: b"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "text", "meant"),
+    [
+        ("weight_decay", "0,0001", "0.0001"),
+        ("learning_rate", "0,05", "0.05"),
+        ("learning_rate", "0.001, 0,5", "0.5"),
+        ("batch_size", "1,024", "1024"),
+    ],
+)
+def test_a_comma_within_a_number_is_refused_with_the_number_that_was_meant(axis: str, text: str, meant: str):
+    """It separates values here, and elsewhere stands for a decimal point or between thousands."""
+    with pytest.raises(DefinitionError, match=f"expected values separated by commas.*Write {re.escape(meant)}, or"):
+        choose(**FAKE, axes={axis: text})
+
+
+@pytest.mark.parametrize(("axis", "text"), [("weight_decay", "0,1e-4"), ("batch_size", "32,128"), ("epochs", "1,10")])
+def test_values_separated_by_commas_are_values(axis: str, text: str):
+    """Nothing else is taken for one number."""
+    assert len(getattr(choose(**FAKE, axes={axis: text}).group[0].axes, axis)) == 2

@@ -25,6 +25,7 @@ from collector.datasets.dataset import (
     Dataset,
     DatasetError,
     dataset_folder,
+    default_cache,
     fetch_dataset,
     known_datasets,
     probe_dataset,
@@ -652,3 +653,23 @@ def test_a_fetch_from_a_wrong_folder_tells_what_it_lacks(tmp_path: Path, monkeyp
         result = runner.invoke(data_app, ["fetch", *arguments])
         assert isinstance(result.exception, DatasetError)
         assert "expected names or --all" in str(result.exception)
+
+
+@pytest.mark.parametrize("variable", ["DEADHEAT_CACHE", "XDG_CACHE_HOME"])
+def test_the_cache_may_lie_in_the_home_folder_by_its_sign(tmp_path: Path, monkeypatch, variable: str):
+    """No shell expands what a workflow sets."""
+    monkeypatch.delenv("DEADHEAT_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, "~/kept")
+
+    assert default_cache().is_relative_to(tmp_path / "kept")
+
+
+def test_without_a_home_folder_the_cache_must_be_named(monkeypatch):
+    """One line that says in which variable."""
+    for variable in ("DEADHEAT_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError()))
+
+    with pytest.raises(DatasetError, match="Name a folder in DEADHEAT_CACHE or XDG_CACHE_HOME"):
+        default_cache()
