@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from analysis.findings.heats_needed import AS_PLANNED, HEATS_FOR_A_VERDICT, MOST_HEATS, Plan, decides_at, fewest_heats
+from analysis.findings.heats_needed import AS_PLANNED, MOST_HEATS, Plan, decides_at, fewest_heats
 from analysis.frames.columns import Table
 from analysis.statistics.paired import (
     Effect,
@@ -26,6 +26,7 @@ from analysis.statistics.paired import (
     standard_deviation_interval,
 )
 from store.errors import DeadheatError
+from store.repetition import HEATS_FOR_A_VERDICT
 
 HEATS_FOR_AN_INTERVAL = 6  # below, the signed-rank test has no 95 % interval at all
 OUTLIERS = "outliers"  # how the reason begins when the ranks contradict the mean

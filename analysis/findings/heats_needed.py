@@ -11,10 +11,9 @@ import numpy.typing as npt
 from scipy import stats
 
 from analysis.statistics.paired import Floats
+from store.repetition import HEATS_FOR_A_VERDICT, LOOKS
 
-HEATS_FOR_A_VERDICT = 10
 MOST_HEATS = 1000  # nobody runs more; a number of heats is looked for up to here
-LOOKS = ((10, 0.0005), (20, 0.014), (30, 0.045))  # heats and p of three looks: O'Brien & Fleming's, 5 % in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

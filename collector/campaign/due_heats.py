@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from collector.campaign.campaign import NEVER_RUN, Campaign, read_history
 from collector.plan.heat_order import Heat
 from collector.plan.matrix import Cell, Suite
-from collector.plan.repetition import PILOT_HEATS, heats_now, largest_deviation
+from collector.plan.repetition import heats_now, largest_deviation
 from store.database import Store
+from store.repetition import PILOT_HEATS
 
 PILOT = """
 select heat_id, runner || ':' || variant as entry, baseline, control, train_clock_s, e2e_clock_s

@@ -20,11 +20,11 @@ from collector.gate.prove import GateResult, check_columns
 from collector.plan.matrix import Cell
 from store.database import Store
 from store.records import GateRow
+from store.repetition import HEATS_FOR_A_VERDICT
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST_HEATS = 10
 ACCURACY_MARGIN = 0.003  # 0.3 points: docs/explanation/gate.md
 SMALLEST_P = 0.001  # of the epochs to the target being of one distribution; rare enough for a campaign of many entries
 
@@ -117,7 +117,7 @@ def _judged_cell(frame: pd.DataFrame, cell: Cell) -> Iterator[tuple[GateKey, Che
     """Yield the worse check of each entry that has enough heats with the baseline."""
     for entry in cell.candidates:
         ends = _paired(frame, str(entry), str(cell.baseline))
-        if len(ends.accuracy) >= FEWEST_HEATS:
+        if len(ends.accuracy) >= HEATS_FOR_A_VERDICT:
             check = max(judge_ends(ends), key=lambda check: check.strain)
             yield gate_key(entry, cell), replace(check, quantity=f"{check.quantity} ({cell.key})")
 

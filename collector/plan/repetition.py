@@ -12,14 +12,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
+from store.repetition import HEATS_FOR_A_VERDICT, LOOKS, PILOT_HEATS
+
 if TYPE_CHECKING:
     import pandas as pd
 
 Rule = Literal["fixed", "pilot", "looks"]
 
-PILOT_HEATS = 6
-FEWEST_HEATS = 10  # of a public verdict
-LOOKS = (10, 20, 30)
+LOOKS_AFTER = tuple(heats for heats, _ in LOOKS)
 CLOCKS = ("train_clock_s", "e2e_clock_s")
 UNTIL_DECIDED = (
     "a rule that is fixed before the first heat: 'fixed', 'pilot' or 'looks'. Looking after every heat and stopping "
@@ -30,10 +30,11 @@ UNTIL_DECIDED = (
 
 def reason_refused(rule: str, heats: int) -> str:
     """Return why `heats` do not fit `rule`, or an empty string."""
-    if rule == "looks" and heats != LOOKS[-1]:
-        return f"repetitions = 'looks' looks after {', '.join(map(str, LOOKS))} heats and needs heats = {LOOKS[-1]}"
-    if rule == "pilot" and heats < FEWEST_HEATS:
-        return f"repetitions = 'pilot' takes heats as the most there may be and needs at least {FEWEST_HEATS}"
+    if rule == "looks" and heats != LOOKS_AFTER[-1]:
+        looks = ", ".join(map(str, LOOKS_AFTER))
+        return f"repetitions = 'looks' looks after {looks} heats and needs heats = {LOOKS_AFTER[-1]}"
+    if rule == "pilot" and heats < HEATS_FOR_A_VERDICT:
+        return f"repetitions = 'pilot' takes heats as the most there may be and needs at least {HEATS_FOR_A_VERDICT}"
     return ""
 
 
@@ -50,7 +51,7 @@ def heats_after_pilot(deviation: float, margin_ratio: float, most: int, *, pilot
 
     half = math.log1p(margin_ratio) / 2
     wanted = math.ceil((float(stats.t.ppf(0.95, pilot - 1)) * deviation / half) ** 2)
-    return min(most, max(FEWEST_HEATS, wanted))
+    return min(most, max(HEATS_FOR_A_VERDICT, wanted))
 
 
 def heats_now(rule: Rule, most: int, done: int, deviation: float | None, margin_ratio: float) -> int:
@@ -66,14 +67,14 @@ def heats_now(rule: Rule, most: int, done: int, deviation: float | None, margin_
         Largest standard deviation of a log ratio in the pilot; none: nothing was paired there.
     """
     if rule == "looks":
-        return next((look for look in LOOKS if done < look), most)
+        return next((look for look in LOOKS_AFTER if done < look), most)
     if rule == "pilot":
         return PILOT_HEATS if done < PILOT_HEATS else _after_pilot(deviation, margin_ratio, most)
     return most
 
 
 def _after_pilot(deviation: float | None, margin_ratio: float, most: int) -> int:
-    return FEWEST_HEATS if deviation is None else heats_after_pilot(deviation, margin_ratio, most)
+    return HEATS_FOR_A_VERDICT if deviation is None else heats_after_pilot(deviation, margin_ratio, most)
 
 
 def largest_deviation(runs: pd.DataFrame) -> float | None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.findings.heats_needed import LOOKS, MOST_HEATS
+from analysis.findings.heats_needed import MOST_HEATS
 from analysis.statistics.paired import Floats
-from collector.plan.repetition import PILOT_HEATS as PILOT
 from collector.plan.repetition import heats_after_pilot
+from store.repetition import LOOKS
+from store.repetition import PILOT_HEATS as PILOT
 
 MARGIN = math.log(1.03)
 LONGER, SHORTER, DEAD_HEAT, NOTHING = 1, -1, 2, 0

@@ -9,8 +9,9 @@ import pytest
 
 from analysis.findings.comparison import Verdict, decide
 from analysis.findings.find import plan_of
-from analysis.findings.heats_needed import LOOKS, Plan
+from analysis.findings.heats_needed import Plan
 from analysis.rendering.wording import sentence
+from store.repetition import LOOKS
 from tests.analysis.builders import Campaign, frame, frames_of, run_row
 from tests.analysis.findings.test_comparison import comparison_of, spaced
 from tests.analysis.findings.test_find import found

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from analysis.findings.find import gates_of
 from analysis.findings.finding import CLOCKS, Cell, Finding
-from analysis.findings.heats_needed import HEATS_FOR_A_VERDICT
 from analysis.frames.prices import Rates
 from analysis.pages.addresses import source, workload_address
 from analysis.pages.gate import DECLINED, is_declined
@@ -58,6 +57,7 @@ from analysis.results.cell_results import (
     verdict_counts,
 )
 from store.records import PHASES
+from store.repetition import HEATS_FOR_A_VERDICT
 
 FINDING_COLUMNS = ("entry", "took", "compared with the baseline", "95 % interval", "heats", "verdict")
 CLOCK_HEADINGS = {

@@ -99,7 +99,7 @@ def test_the_widest_entry_on_either_clock_counts(clock):
 
 def test_looks_are_run_one_after_another(fresh_store, fake_setting, monkeypatch):
     """Each call ends at the next look; every run says for how many heats its cell was then decided."""
-    monkeypatch.setattr(repetition, "LOOKS", (1, 2, 3))
+    monkeypatch.setattr(repetition, "LOOKS_AFTER", (1, 2, 3))
     chosen = suite("slow", heats=3, group={"repetitions": "looks"})
     seen = []
     for _ in range(3):
@@ -117,7 +117,7 @@ def test_a_pilot_goes_on_by_itself_to_the_number_it_fixed(fresh_store, fake_sett
     """The fake's times do not vary: two heats of pilot, then the fewest there may be; and no more, ever."""
     monkeypatch.setattr(repetition, "PILOT_HEATS", 2)
     monkeypatch.setattr("collector.campaign.due_heats.PILOT_HEATS", 2)
-    monkeypatch.setattr(repetition, "FEWEST_HEATS", 3)
+    monkeypatch.setattr(repetition, "HEATS_FOR_A_VERDICT", 3)
     monkeypatch.setattr(repetition, "heats_after_pilot", lambda deviation, margin, most: 3 + (deviation > 9))
     chosen = suite("slow", heats=12, group={"repetitions": "pilot"})
     collect(chosen, fresh_store, fake_setting, Silent(), once=True)
