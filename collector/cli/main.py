@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -159,11 +160,20 @@ def gate(
 
 @contextlib.contextmanager
 def _one_interruption() -> Iterator[None]:
-    """Make Ctrl-C between two runs the same ending as Ctrl-C during one."""
+    """Make Ctrl-C between two runs the same ending as Ctrl-C during one, and a request to end the same as Ctrl-C.
+
+    SIGTERM comes of `timeout`, of systemd and of time limits, SIGHUP of a closed connection; under `nohup` it stays
+    ignored.
+    """
+    asked = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {one: signal.signal(one, signal.default_int_handler) for one in asked}
     try:
         yield
     except KeyboardInterrupt:
         raise InterruptedCollectionError from None
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def machine_setting(quiet_limit_s: float | None = None) -> Setting:

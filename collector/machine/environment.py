@@ -7,10 +7,11 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -98,42 +99,65 @@ def runner_settings(environments: Mapping[str, Mapping[str, str]]) -> dict[str, 
 
 
 def probe_gpus() -> list[dict[str, str]]:
-    """Return model, memory and driver of each NVIDIA GPU; an empty list where there is none."""
+    """Return model, memory and driver of each NVIDIA GPU; an empty list where there is none.
+
+    What a device does not tell is empty, its memory 0: one refusal hides nothing else.
+    """
     import pynvml
+
+    def told(ask: Callable[..., object], *what: object) -> str:
+        try:
+            return str(ask(*what))
+        except pynvml.NVMLError:
+            return ""
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        driver = str(pynvml.nvmlSystemGetDriverVersion())
+        driver = told(pynvml.nvmlSystemGetDriverVersion)
         return [
             {
-                "model": str(pynvml.nvmlDeviceGetName(handle)),
-                "memory_bytes": str(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                "model": told(lambda at: pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(at)), index),
+                "memory_bytes": told(_memory_bytes, pynvml, index) or "0",
                 "driver": driver,
             }
-            for handle in handles
+            for index in range(int(told(pynvml.nvmlDeviceGetCount) or 0))
         ]
     finally:
         pynvml.nvmlShutdown()
 
 
+def _memory_bytes(nvml: Any, index: int) -> int:  # noqa: ANN401 - the library has no types
+    return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index)).total)
+
+
 def probe_commit(project: Path) -> tuple[str, bool]:
-    """Return the commit of `project` and whether its tree is dirty."""
-    commit = _read_git(project, "rev-parse", "HEAD")
-    return commit or "unknown: not a git checkout", bool(_read_git(project, "status", "--porcelain"))
+    """Return the commit of `project` itself, or why it is unknown, and whether its tree is dirty."""
+    top, reason = _ask_git(project, "rev-parse", "--show-toplevel")
+    if not top:
+        return f"unknown: {reason}", False
+    if Path(top).resolve() != project.resolve():
+        return "unknown: not a git checkout, though it lies in one of another project", False
+    commit, reason = _ask_git(project, "rev-parse", "HEAD")
+    return commit or f"unknown: {reason}", bool(_ask_git(project, "status", "--porcelain")[0])
 
 
-def _read_git(project: Path, *arguments: str) -> str:
+def _ask_git(project: Path, *arguments: str) -> tuple[str, str]:
+    """Return git's answer, and where it gives none its reason."""
     try:
         answer = subprocess.run(
-            ["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False, timeout=60
-        )
-    except OSError:
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+            ["git", "-C", str(project), *arguments],
+            capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        return "", f"git gave no answer ({type(failure).__name__})"
+    if answer.returncode == 0:
+        return answer.stdout.strip(), ""
+    if "dubious ownership" in answer.stderr:
+        return "", "git refuses to read a checkout that belongs to another user (see its setting safe.directory)"
+    return "", "not a git checkout" if "not a git repository" in answer.stderr else "git refuses to read the checkout"
 
 
 def _read_os_name() -> str:

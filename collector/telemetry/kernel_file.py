@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-SIZE = 16_384  # more than any file that is read here holds of what is looked for
+SIZE = 16_384  # to begin with; the file of a machine with hundreds of cores is longer
 
 
 class KernelFile:
@@ -14,6 +14,7 @@ class KernelFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._size = SIZE
         self.reason = ""  # why it could not be opened, or not be read the last time
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -26,7 +27,8 @@ class KernelFile:
         if self._descriptor < 0:
             return None
         try:
-            content = os.pread(self._descriptor, SIZE, 0)
+            while len(content := os.pread(self._descriptor, self._size, 0)) == self._size:
+                self._size *= 2  # one read is one consistent state, so all of it is read again
         except OSError as reason:
             self.reason = f"{self._path}: {reason.strerror}"
             return None

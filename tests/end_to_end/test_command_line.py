@@ -86,11 +86,12 @@ def test_sql_and_duckdb_agree(undisturbed):
     assert rows == direct == [("fake", "exact", 6), ("fake", "slow", 3)]
 
 
-def test_ctrl_c_is_clean_and_the_same_command_goes_on(here, undisturbed):
-    """Exit code 130, one sentence, no traceback; then the missing heats and nothing else."""
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_is_clean_and_the_same_command_goes_on(here, undisturbed, sign):
+    """Exit code 130, one sentence, no traceback; then the missing heats and nothing else. So is a request to end."""
     process = here.start("run", *FAKES)
     wait_for_runs(here, 4)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sign)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.startswith("interrupted; what was complete is stored")
